@@ -1,0 +1,120 @@
+"""Every setting of every process: read once from the environment, checked, frozen.
+
+A secret has no default and a process that is handed a weak one refuses to start. Tests build
+``Settings(...)`` directly. Names are the environment variables in lower case; a field that holds a
+map takes one variable per region (``DATABASE_URL_US``) and, for Kafka, a common fallback.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Self
+
+from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from schemas.topics import REGIONS, Region
+
+# Values printed in documentation and tutorials, this product's predecessor included.
+_SAMPLES = ("change-in-production", "changeme", "change-me", "your-secure", "example", "0123456789abcdef0123456789abcdef")
+_MIN_SECRET_BYTES = 32
+
+Secret = SecretStr
+
+
+def _check_secret(name: str, secret: SecretStr) -> None:
+    value = secret.get_secret_value()
+    if len(value.encode()) < _MIN_SECRET_BYTES:
+        raise ValueError(f"{name} must hold at least {_MIN_SECRET_BYTES} bytes")
+    if any(sample in value.lower() for sample in _SAMPLES) or len(set(value)) < 8:
+        raise ValueError(f"{name} is a sample value: make one with `openssl rand -hex 32`")
+
+
+class Settings(BaseSettings):
+    """What a process needs to know. One instance is made at its entry point and handed down."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+
+    # --- regions -----------------------------------------------------------------------------
+    regions: Annotated[tuple[Region, ...], NoDecode] = Field(
+        default=REGIONS, description="The regions this process serves, comma separated. A production worker serves one."
+    )
+    database_url_us: Secret | None = Field(default=None, description="PostgreSQL of the US region, in this process's own role.")
+    database_url_eu: Secret | None = Field(default=None, description="The same for EU.")
+    database_url_uk: Secret | None = Field(default=None, description="The same for UK.")
+    database_url_au: Secret | None = Field(default=None, description="The same for AU.")
+    kafka_bootstrap: str | None = Field(default=None, description="host:port[,host:port] of the brokers of every region without its own.")
+    kafka_bootstrap_us: str | None = None
+    kafka_bootstrap_eu: str | None = None
+    kafka_bootstrap_uk: str | None = None
+    kafka_bootstrap_au: str | None = None
+
+    # --- Kafka -------------------------------------------------------------------------------
+    kafka_security_protocol: str = Field(default="PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
+    kafka_sasl_mechanism: str = Field(default="SCRAM-SHA-512", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
+    kafka_sasl_username: str | None = None
+    kafka_sasl_password: Secret | None = None
+    kafka_ssl_cafile: str | None = Field(default=None, description="PEM file of the brokers' CA; the system's store when unset.")
+    kafka_compression: str | None = Field(default=None, pattern="^(gzip|snappy|lz4|zstd)$", description="Producers' codec; none by default.")
+    topic_partitions: int = Field(default=8, ge=1, le=1024, description="Partitions of each ingest/events pair; fixed for the pair's life.")
+    topic_replication: int = Field(default=1, ge=1, description="Replicas of each topic; 3 outside the demo.")
+    topic_retention_hours: int = Field(default=168, ge=1, description="How long topics keep data. Erasure of personal data counts on it.")
+
+    # --- secrets -----------------------------------------------------------------------------
+    api_key_secret: Secret = Field(description="HMAC key under which API keys are stored.")
+    api_key_secret_previous: Secret | None = Field(default=None, description="Accepted beside the current one while keys are rotated over.")
+    internal_token: Secret = Field(description="Value of the x-internal-token header of /internal/*.")
+    internal_token_previous: Secret | None = None
+    cursor_secret: Secret = Field(description="HMAC key of the query cursors.")
+    cursor_secret_previous: Secret | None = None
+
+    # --- ingest ------------------------------------------------------------------------------
+    ingest_max_unacked_bytes: int = Field(default=64 << 20, ge=1 << 20, description="Bytes handed to Kafka and not yet acknowledged; above it 503.")
+    ingest_ack_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="Longest wait for Kafka's acknowledgement; then 503.")
+    ingest_max_waiters: int = Field(default=1000, ge=0, description="Requests waiting under `Prefer: wait`; above it they are answered 202.")
+    body_timeout_seconds: float = Field(default=15.0, gt=0, description="Longest wait for the next piece of a request body; then 408.")
+
+    # --- API ---------------------------------------------------------------------------------
+    statement_timeout_seconds: float = Field(default=5.0, gt=0, description="PostgreSQL's statement_timeout of a query; then 503.")
+    api_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per region of the query API.")
+
+    # --- streams -----------------------------------------------------------------------------
+    streams_chunk_events: int = Field(default=5000, ge=1, description="Events of one transaction at most (one record at least).")
+    streams_chunk_bytes: int = Field(default=8 << 20, ge=1 << 16, description="Bytes of one transaction at most (one record at least).")
+    streams_session_timeout_seconds: float = Field(default=30.0, ge=6, description="After this long without a heartbeat a worker loses its partitions.")
+    streams_stall_seconds: float = Field(default=120.0, ge=5, description="The watchdog ends a worker that has lag and makes no progress for so long.")
+    streams_http_port: int = Field(default=0, ge=0, le=65535, description="Port of the worker's health and metrics; 0 takes a free one.")
+    fault_points: str | None = Field(default=None, description="Fault injection of the test suite: `name:probability,…:seed`. Unset in production.")
+
+    # --- process -----------------------------------------------------------------------------
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _split_regions(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Region(part.strip().upper()) for part in value.split(",") if part.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _check(self) -> Self:
+        for name in type(self).model_fields:
+            secret = getattr(self, name)
+            if isinstance(secret, SecretStr) and name.endswith(("_secret", "_token", "_previous")):
+                _check_secret(name.upper(), secret)
+        if not self.regions:
+            raise ValueError("REGIONS names no region")
+        return self
+
+    def database_url(self, region: Region) -> str:
+        """The region's connection string. Raises ``ValueError`` when it is not set."""
+        url: SecretStr | None = getattr(self, f"database_url_{region.lower()}")
+        if url is None:
+            raise ValueError(f"DATABASE_URL_{region} is not set")
+        return url.get_secret_value()
+
+    def kafka(self, region: Region) -> str:
+        """The region's bootstrap servers. Raises ``ValueError`` when none are set."""
+        own: str | None = getattr(self, f"kafka_bootstrap_{region.lower()}")
+        if not (own or self.kafka_bootstrap):
+            raise ValueError(f"neither KAFKA_BOOTSTRAP_{region} nor KAFKA_BOOTSTRAP is set")
+        return own or self.kafka_bootstrap or ""
