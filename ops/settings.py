@@ -29,8 +29,8 @@ def _check_secret(name: str, secret: SecretStr) -> None:
         raise ValueError(f"{name} is a sample value: make one with `openssl rand -hex 32`")
 
 
-class Settings(BaseSettings):
-    """What a process needs to know. One instance is made at its entry point and handed down."""
+class DatabaseSettings(BaseSettings):
+    """The regions and their databases: all that a migration needs to know."""
 
     model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
 
@@ -42,13 +42,31 @@ class Settings(BaseSettings):
     database_url_eu: Secret | None = Field(default=None, description="The same for EU.")
     database_url_uk: Secret | None = Field(default=None, description="The same for UK.")
     database_url_au: Secret | None = Field(default=None, description="The same for AU.")
+
+    @field_validator("regions", mode="before")
+    @classmethod
+    def _split_regions(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(Region(part.strip().upper()) for part in value.split(",") if part.strip())
+        return value
+
+    def database_url(self, region: Region) -> str:
+        """The region's connection string. Raises ``ValueError`` when it is not set."""
+        url: SecretStr | None = getattr(self, f"database_url_{region.lower()}")
+        if url is None:
+            raise ValueError(f"DATABASE_URL_{region} is not set")
+        return url.get_secret_value()
+
+
+class Settings(DatabaseSettings):
+    """What a process needs to know. One instance is made at its entry point and handed down."""
+
+    # --- Kafka -------------------------------------------------------------------------------
     kafka_bootstrap: str | None = Field(default=None, description="host:port[,host:port] of the brokers of every region without its own.")
     kafka_bootstrap_us: str | None = None
     kafka_bootstrap_eu: str | None = None
     kafka_bootstrap_uk: str | None = None
     kafka_bootstrap_au: str | None = None
-
-    # --- Kafka -------------------------------------------------------------------------------
     kafka_security_protocol: str = Field(default="PLAINTEXT", pattern="^(PLAINTEXT|SSL|SASL_PLAINTEXT|SASL_SSL)$")
     kafka_sasl_mechanism: str = Field(default="SCRAM-SHA-512", pattern="^(PLAIN|SCRAM-SHA-256|SCRAM-SHA-512)$")
     kafka_sasl_username: str | None = None
@@ -85,15 +103,19 @@ class Settings(BaseSettings):
     streams_http_port: int = Field(default=0, ge=0, le=65535, description="Port of the worker's health and metrics; 0 takes a free one.")
     fault_points: str | None = Field(default=None, description="Fault injection of the test suite: `name:probability,…:seed`. Unset in production.")
 
+    # --- object store ------------------------------------------------------------------------
+    s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
+    s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")
+    s3_secret_access_key: Secret | None = None
+    s3_region: str = Field(default="us-east-1", description="The store's name of its region, part of every signature.")
+    s3_force_path_style: bool = Field(default=False, description="Bucket in the path instead of the host name, as stores other than AWS want it.")
+    s3_bucket_us: str | None = Field(default=None, description="Bucket of the US region's archives and exports.")
+    s3_bucket_eu: str | None = None
+    s3_bucket_uk: str | None = None
+    s3_bucket_au: str | None = None
+
     # --- process -----------------------------------------------------------------------------
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
-
-    @field_validator("regions", mode="before")
-    @classmethod
-    def _split_regions(cls, value: object) -> object:
-        if isinstance(value, str):
-            return tuple(Region(part.strip().upper()) for part in value.split(",") if part.strip())
-        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -105,16 +127,16 @@ class Settings(BaseSettings):
             raise ValueError("REGIONS names no region")
         return self
 
-    def database_url(self, region: Region) -> str:
-        """The region's connection string. Raises ``ValueError`` when it is not set."""
-        url: SecretStr | None = getattr(self, f"database_url_{region.lower()}")
-        if url is None:
-            raise ValueError(f"DATABASE_URL_{region} is not set")
-        return url.get_secret_value()
-
     def kafka(self, region: Region) -> str:
         """The region's bootstrap servers. Raises ``ValueError`` when none are set."""
         own: str | None = getattr(self, f"kafka_bootstrap_{region.lower()}")
         if not (own or self.kafka_bootstrap):
             raise ValueError(f"neither KAFKA_BOOTSTRAP_{region} nor KAFKA_BOOTSTRAP is set")
         return own or self.kafka_bootstrap or ""
+
+    def bucket(self, region: Region) -> str:
+        """The region's bucket. Raises ``ValueError`` when it is not set."""
+        name: str | None = getattr(self, f"s3_bucket_{region.lower()}")
+        if not name:
+            raise ValueError(f"S3_BUCKET_{region} is not set")
+        return name
