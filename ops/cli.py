@@ -1,0 +1,25 @@
+"""``hyrelog``: what an operator runs. Each module brings its own commands."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from ops import migrate
+from ops.local import commands as local_commands
+
+_MODULES = (local_commands, migrate)
+
+
+def build() -> typer.Typer:
+    """The command line with every module's commands."""
+    app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="HyreLog, the verifiable audit log.")
+    for module in _MODULES:
+        module.register(app)
+    return app
+
+
+def main() -> None:
+    """Run one command."""
+    build()(prog_name="hyrelog", args=sys.argv[1:])

@@ -1,0 +1,55 @@
+"""Our own processes: the gateway with both HTTP apps, and the chain workers."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ops.local.environment import Role, inherited, service_environ
+from ops.local.part import Part
+from ops.local.probes import http_answers
+from ops.local.state import State
+
+_ROOT = Path(__file__).parents[2]
+
+
+def gateway(state: State) -> Part:
+    """Ingest and the API on one port; it builds the settings of both from the state directory."""
+    return Part(
+        name="gateway",
+        command=lambda: [sys.executable, "-m", "ops.local.gateway", str(state.root)],
+        ready=lambda: http_answers(state.port("gateway"), "/health", status=200),
+        cwd=_ROOT,
+        ports=("gateway",),
+        environ=inherited,
+    )
+
+
+def worker(state: State, number: int) -> Part:
+    """The chain worker of that number, counted from 1."""
+    name = f"worker-{number}"
+
+    def environ() -> dict[str, str]:
+        return inherited() | service_environ(state, Role.STREAMS) | {"STREAMS_HTTP_PORT": str(state.port(name))}
+
+    return Part(
+        name=name,
+        command=lambda: [sys.executable, "-m", "streams"],
+        ready=lambda: http_answers(state.port(name), "/health", status=200),
+        cwd=_ROOT,
+        ports=(name,),
+        environ=environ,
+        stop_seconds=35.0,
+    )
+
+
+def supervisor(state: State) -> Part:
+    """The process that starts the others again when they end."""
+    return Part(
+        name="supervisor",
+        command=lambda: [sys.executable, "-m", "ops.local.supervisor", str(state.root)],
+        ready=lambda: True,
+        cwd=_ROOT,
+        environ=inherited,
+        stop_seconds=10.0,
+    )

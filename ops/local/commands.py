@@ -1,0 +1,56 @@
+"""``hyrelog up | down | status | logs``: the embedded stack on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from ops.local import logfiles, report
+from ops.local.postgres import PostgresError
+from ops.local.progress import shown
+from ops.local.runner import PartError
+from ops.local.stack import Stack
+from ops.local.state import State, default_root
+from ops.local.tools import MissingToolError
+
+StateOption = Annotated[Path, typer.Option("--state", help="The stack's directory.", default_factory=default_root, show_default=".hyrelog")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, max=16, help="Chain workers; as many as last time when not given.")]
+OnlyOption = Annotated[str, typer.Option(help="Just these parts, comma separated.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (up, down, status, logs):
+        app.command()(command)
+
+
+def up(state: StateOption, workers: WorkersOption = None, only: OnlyOption = "") -> None:
+    """Start what is not running; what runs and answers is left alone."""
+    stack = Stack(State(state), workers=workers)
+    try:
+        with shown(Console()) as progress:
+            stack.up([name.strip() for name in only.split(",") if name.strip()], progress)
+    except (PartError, MissingToolError, PostgresError) as error:
+        raise SystemExit(f"hyrelog: {error}") from error
+
+
+def down(state: StateOption) -> None:
+    """Stop everything; the data stays."""
+    Stack(State(state)).down()
+
+
+def status(state: StateOption) -> None:
+    """Show each part: pid, port, health, memory, up since."""
+    Console().print(report.table(Stack(State(state))))
+
+
+def logs(
+    state: StateOption,
+    part: Annotated[str | None, typer.Argument(help="One part; all when not given.")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on printing what comes.")] = False,
+) -> None:
+    """Print the parts' logs."""
+    logfiles.show(State(state), part, follow=follow)

@@ -1,0 +1,98 @@
+"""The settings of each process of the stack: every one in its own database role, with no more than it needs."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from enum import StrEnum
+from typing import TypeVar
+
+from pydantic_settings import BaseSettings
+
+from ops.local.state import State, default_root
+from ops.settings import Settings
+from schemas.topics import REGIONS, Region
+
+AnySettings = TypeVar("AnySettings", bound=BaseSettings)
+
+_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME", "PYTHONPATH", "COVERAGE_PROCESS_START")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET")
+
+
+class Role(StrEnum):
+    """The login roles of the stack's PostgreSQL; all but the first two are members of a group role of the migrations."""
+
+    SUPERUSER = "hyrelog_superuser"
+    OWNER = "hyrelog_owner"
+    STREAMS = "streams_local"
+    INGEST = "ingest_local"
+    API = "api_local"
+    AUDITOR = "auditor_local"
+
+
+GROUP_ROLES = {
+    Role.STREAMS: "hyrelog_streams",
+    Role.INGEST: "hyrelog_ingest",
+    Role.API: "hyrelog_api",
+    Role.AUDITOR: "hyrelog_auditor",
+}
+
+
+def inherited() -> dict[str, str]:
+    """What a child takes over of our own environment: where programs are, and nothing that could be a secret."""
+    return {name: os.environ[name] for name in _INHERITED if name in os.environ}
+
+
+def database_name(region: Region) -> str:
+    """The region's database in the stack's one server."""
+    return f"hyrelog_{region.lower()}"
+
+
+def database_url(state: State, role: Role, database: str) -> str:
+    """A connection string of the stack's PostgreSQL. It holds the role's password."""
+    return f"postgresql://{role}:{state.secret(f'postgres.{role}')}@127.0.0.1:{state.port('postgres')}/{database}"
+
+
+def database_urls(state: State, role: Role) -> dict[str, str]:
+    """``DATABASE_URL_US`` and its like, in that role."""
+    return {f"DATABASE_URL_{region}": database_url(state, role, database_name(region)) for region in REGIONS}
+
+
+def object_store(state: State) -> dict[str, str]:
+    """The ``S3_*`` settings."""
+    return {
+        "S3_ENDPOINT": f"http://127.0.0.1:{state.port('s3')}",
+        "S3_ACCESS_KEY_ID": "hyrelog",
+        "S3_SECRET_ACCESS_KEY": state.secret("s3"),
+        "S3_REGION": "us-east-1",
+        "S3_FORCE_PATH_STYLE": "true",
+        **{f"S3_BUCKET_{region}": f"hyrelog-{region.lower()}" for region in REGIONS},
+    }
+
+
+def service_environ(state: State, role: Role) -> dict[str, str]:
+    """All settings of a process that works in ``role``."""
+    return {
+        "KAFKA_BOOTSTRAP": f"127.0.0.1:{state.port('kafka')}",
+        **{name: state.secret(name.lower()) for name in _SECRETS},
+        **database_urls(state, role),
+        **object_store(state),
+    }
+
+
+def settings_of(kind: type[AnySettings], environ: Mapping[str, str]) -> AnySettings:
+    """Settings from an environment that is not this process's own."""
+    return kind.model_validate({name.lower(): value for name, value in environ.items()})
+
+
+def service_settings(state: State, role: Role) -> Settings:
+    """The settings a process of the stack has in ``role``."""
+    return settings_of(Settings, service_environ(state, role))
+
+
+def ambient_environ(role: Role) -> dict[str, str]:
+    """The environment an operator's command works in: this process's own, or the local stack's when that names no database."""
+    own = dict(os.environ)
+    if any(name.startswith("DATABASE_URL_") for name in own) or not State.exists(default_root()):
+        return own
+    return service_environ(State(default_root()), role)

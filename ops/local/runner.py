@@ -1,0 +1,124 @@
+"""One part of the stack as a process: start it, end it, look at it."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
+from signal import SIGKILL, Signals
+
+import psutil
+
+from ops.local import ports
+from ops.local.part import Part
+from ops.local.process import Handle, Launch, recall, remember
+from ops.local.state import State
+
+_POLL_SECONDS = 0.05
+_GRACE_SECONDS = 10.0
+_KILL_SECONDS = 10.0
+
+
+class PartError(Exception):
+    """A part did not become ready; the message ends with the last lines of its log."""
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask again and again until the condition holds; ``False`` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
+
+
+class Runner:
+    """Runs one part. Several processes may hold a ``Runner`` of the same part: pid file and lock are shared."""
+
+    def __init__(self, state: State, part: Part) -> None:
+        self._state = state
+        self.part = part
+        self.pid_file = pid_file(state, part.name)
+        self.log_file = log_file(state, part.name)
+
+    def process(self) -> psutil.Process | None:
+        """The running process."""
+        handle = recall(self.pid_file)
+        return handle.process() if handle else None
+
+    def is_wanted(self) -> bool:
+        """Whether it was started and not stopped since: running or not, it should be."""
+        return self.pid_file.exists()
+
+    def is_ready(self) -> bool:
+        """Whether it runs and answers."""
+        return self.process() is not None and self.part.ready()
+
+    def start(self) -> int:
+        """Start it unless it runs and answers; one that runs and stays silent is ended first. Returns the pid."""
+        with self._state.locked(self.part.name):
+            running = self.process()
+            if running is not None and wait_for(self.part.ready, _GRACE_SECONDS):
+                return running.pid
+            self._end()
+            self._settle_ports()
+            return self._spawn().pid
+
+    def stop(self) -> None:
+        """End it politely, and by force when its time is over."""
+        with self._state.locked(self.part.name):
+            self._end()
+            self.pid_file.unlink(missing_ok=True)
+
+    def signal(self, number: Signals) -> None:
+        """Send any signal; after SIGKILL, wait until the process is gone."""
+        handle = recall(self.pid_file)
+        if handle is None:
+            return
+        handle.signal(number)
+        if number == SIGKILL:
+            wait_for(lambda: handle.process() is None, _KILL_SECONDS)
+
+    def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until it answers. Raises :class:`PartError` when it ends first or takes too long."""
+        limit = self.part.ready_seconds if timeout is None else timeout
+        if not wait_for(lambda: self.process() is None or self.part.ready(), limit):
+            raise PartError(f"{self.part.name} was not ready within {limit:.0f} s\n{self.last_lines()}")
+        if self.process() is None:
+            raise PartError(f"{self.part.name} ended\n{self.last_lines()}")
+
+    def last_lines(self, count: int = 15) -> str:
+        """The end of its log."""
+        if not self.log_file.exists():
+            return ""
+        with self.log_file.open(errors="replace") as log:
+            return "".join(deque(log, maxlen=count)).rstrip()
+
+    def _spawn(self) -> Handle:
+        argv = self.part.command()
+        handle = Launch(argv, self.part.environ(), self.part.cwd, self.log_file, self.part.user).spawn()
+        remember(self.pid_file, handle)
+        return handle
+
+    def _end(self) -> None:
+        handle = recall(self.pid_file)
+        if handle is not None:
+            handle.stop(self.part.stop_signal, self.part.stop_seconds)
+
+    def _settle_ports(self) -> None:
+        """Give up the ports that somebody else has taken while the part was down."""
+        for name in self.part.ports:
+            if not ports.is_free(self._state.port(name)):
+                self._state.move_port(name)
+
+
+def pid_file(state: State, name: str) -> Path:
+    """Where the process of that name is remembered."""
+    return state.root / "run" / f"{name}.json"
+
+
+def log_file(state: State, name: str) -> Path:
+    """Where the output of that name goes."""
+    return state.root / "log" / f"{name}.log"

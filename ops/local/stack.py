@@ -1,0 +1,102 @@
+"""The stack as a whole: start what is missing, stop it, reach single parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from signal import SIGKILL, Signals
+
+from ops.local import apps, kafka, postgres, s3
+from ops.local.progress import Progress, Silent
+from ops.local.provision import provision
+from ops.local.runner import Runner
+from ops.local.state import State
+
+SERVERS = ("kafka", "postgres", "s3")
+SUPERVISOR = "supervisor"
+
+
+class Stack:
+    """The embedded stack in one state directory.
+
+    ``workers=None`` means as many as were started last. ``supervise=False`` leaves out the process that
+    restarts what ends, so that a test may kill in peace.
+    """
+
+    def __init__(self, state: State, *, workers: int | None = None, supervise: bool = True) -> None:
+        self.state = state
+        count = _started_workers(state) if workers is None else workers
+        parts = [kafka.part(state), postgres.part(state), s3.part(state), apps.gateway(state)]
+        parts += [apps.worker(state, number) for number in range(1, count + 1)]
+        parts += [apps.supervisor(state)] if supervise else []
+        self.runners = {part.name: Runner(state, part) for part in parts}
+
+    def up(self, only: Collection[str] = (), progress: Progress | None = None) -> None:
+        """Start what is not running and ready, servers first. Raises :class:`ops.local.runner.PartError`."""
+        chosen = [name for name in self.runners if not only or name in only]
+        progress = progress or Silent()
+        before = self._server_ports()
+        self._bring_up([name for name in chosen if name in SERVERS], progress)
+        if self._server_ports() != before:
+            self._stop_all(self._others())  # they were told the old ports
+        if set(SERVERS) <= set(chosen):
+            with progress.step("databases, topics, buckets"):
+                provision(self.state)
+        self._bring_up([name for name in chosen if name not in SERVERS], progress)
+
+    def down(self) -> None:
+        """Stop all that runs, the servers last; the data stays."""
+        self._stop_all([SUPERVISOR])
+        self._stop_all(self._others())
+        self._stop_all(SERVERS)
+
+    def start(self, name: str) -> int:
+        """Start the part and return its pid, without waiting until it is ready."""
+        return self.runners[name].start()
+
+    def stop(self, name: str) -> None:
+        """End the part politely; the supervisor leaves a stopped part alone."""
+        self.runners[name].stop()
+
+    def kill(self, name: str, number: Signals = SIGKILL) -> None:
+        """Send a signal. After SIGKILL, return when the process is gone."""
+        self.runners[name].signal(number)
+
+    def pid(self, name: str) -> int | None:
+        """The part's process id while it runs."""
+        process = self.runners[name].process()
+        return process.pid if process else None
+
+    def is_ready(self, name: str) -> bool:
+        """Whether the part runs and answers."""
+        return self.runners[name].is_ready()
+
+    def wait_ready(self, name: str, timeout: float | None = None) -> None:
+        """Wait until the part answers. Raises :class:`ops.local.runner.PartError`."""
+        self.runners[name].wait_ready(timeout)
+
+    def _bring_up(self, names: Sequence[str], progress: Progress) -> None:
+        def bring_up(name: str) -> None:
+            with progress.step(name):
+                self.runners[name].start()
+                self.runners[name].wait_ready()
+
+        _in_parallel(bring_up, names)
+
+    def _stop_all(self, names: Sequence[str]) -> None:
+        _in_parallel(self.stop, [name for name in names if name in self.runners])
+
+    def _others(self) -> list[str]:
+        return [name for name in self.runners if name not in SERVERS]
+
+    def _server_ports(self) -> list[int]:
+        return [self.state.port(name) for name in SERVERS]
+
+
+def _started_workers(state: State) -> int:
+    return max(1, sum(1 for _ in (state.root / "run").glob("worker-*.json")))
+
+
+def _in_parallel(action: Callable[[str], None], names: Sequence[str]) -> None:
+    with ThreadPoolExecutor(max_workers=max(1, len(names))) as pool:
+        list(pool.map(action, names))
