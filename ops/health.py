@@ -1,0 +1,132 @@
+"""``/health``, ``/ready`` and ``/internal/*``: is it alive, can it serve, and how is it doing (contract §2)."""
+
+from __future__ import annotations
+
+import asyncio
+import hmac
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any
+
+import orjson
+from fastapi import APIRouter, Depends, FastAPI, Header, Response
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from ops import log, web
+from ops.clock import Clock
+from ops.metrics import Metrics
+from ops.settings import Settings
+from schemas.event import format_time
+from schemas.problems import Unauthorized
+
+Check = Callable[[], Awaitable[object]]
+"""Raises, or takes too long, when the part it is named after is missing."""
+
+_CHECK_SECONDS = 2.0
+_REMEMBER_SECONDS = 1.0
+_LOG = log.get(__name__)
+
+
+class Health:
+    """What a process needs in order to serve, asked at most once a second however often others ask us."""
+
+    def __init__(self, service: str, checks: Mapping[str, Check], clock: Clock) -> None:
+        """``checks`` are named after the part they look at: ``postgres.eu``, ``kafka.eu``."""
+        self.service = service
+        self._checks = checks
+        self._clock = clock
+        self._started = clock.monotonic()
+        self._asked = float("-inf")
+        self._missing: asyncio.Future[list[str]] | None = None
+
+    async def missing(self) -> list[str]:
+        """The names of the parts that are missing; empty when all is well."""
+        now = self._clock.monotonic()
+        if self._missing is None or now - self._asked > _REMEMBER_SECONDS:
+            self._asked = now
+            self._missing = asyncio.ensure_future(self._ask())
+        return await asyncio.shield(self._missing)
+
+    async def report(self) -> dict[str, Any]:
+        """``{status, uptime, timestamp, service, missing}``; ``uptime`` is in seconds."""
+        missing = await self.missing()
+        return {
+            "status": "degraded" if missing else "ok",
+            "uptime": round(self._clock.monotonic() - self._started, 3),
+            "timestamp": format_time(self._clock.micros()),
+            "service": self.service,
+            "missing": missing,
+        }
+
+    async def _ask(self) -> list[str]:
+        answers = await asyncio.gather(*(_answers(name, check) for name, check in self._checks.items()))
+        return [name for name, good in zip(self._checks, answers, strict=True) if not good]
+
+
+async def _answers(name: str, check: Check) -> bool:
+    try:
+        async with asyncio.timeout(_CHECK_SECONDS):
+            await check()
+    except Exception as error:
+        _LOG.warning("not ready", part=name, error=type(error).__name__)
+        return False
+    return True
+
+
+def router(health: Health, registry: CollectorRegistry, internal_tokens: tuple[bytes, ...]) -> APIRouter:
+    """The four routes. ``internal_tokens`` are INTERNAL_TOKEN and, if set, its predecessor."""
+    routes = APIRouter(tags=["operations"])
+
+    async def internal(x_internal_token: Annotated[str, Header()] = "") -> None:
+        given = x_internal_token.encode()
+        if not any(hmac.compare_digest(given, token) for token in internal_tokens):
+            raise Unauthorized("A valid x-internal-token is required")
+
+    @routes.get("/health", summary="Is the process alive?")
+    async def alive() -> dict[str, str]:
+        return {"status": "ok"}
+
+    @routes.get("/ready", summary="Can it serve? 503 names what is missing")
+    async def ready() -> Response:
+        missing = await health.missing()
+        body = orjson.dumps({"status": "unavailable", "missing": missing} if missing else {"status": "ready"})
+        return Response(body, 503 if missing else 200, {"Retry-After": "1"} if missing else None, "application/json")
+
+    @routes.get("/internal/health", dependencies=[Depends(internal)], summary="Status, uptime, and what is missing")
+    async def report() -> dict[str, Any]:
+        return await health.report()
+
+    @routes.get("/internal/metrics", dependencies=[Depends(internal)], summary="Prometheus metrics, as text or JSON")
+    async def metrics(accept: Annotated[str, Header()] = "") -> Response:
+        if "application/json" in accept:
+            return Response(_metrics_json(registry), media_type="application/json")
+        return Response(generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return routes
+
+
+def internal_tokens(settings: Settings) -> tuple[bytes, ...]:
+    """The values ``x-internal-token`` may have."""
+    tokens = (settings.internal_token, settings.internal_token_previous)
+    return tuple(token.get_secret_value().encode() for token in tokens if token is not None)
+
+
+def create_app(settings: Settings, health: Health, metrics: Metrics) -> FastAPI:
+    """An app of these routes alone, for a process that serves nothing else over HTTP."""
+    app = FastAPI(title=health.service, openapi_url=None)
+    web.install(app, metrics)
+    app.include_router(router(health, metrics.registry, internal_tokens(settings)))
+    return app
+
+
+def _metrics_json(registry: CollectorRegistry) -> bytes:
+    families = [
+        {
+            "name": family.name,
+            "type": family.type,
+            "help": family.documentation,
+            "samples": [{"name": sample.name, "labels": sample.labels, "value": sample.value} for sample in family.samples],
+        }
+        for family in registry.collect()
+    ]
+    return orjson.dumps(families)

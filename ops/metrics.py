@@ -1,0 +1,93 @@
+"""Every metric of every process: its name with the unit, its labels, and the question it answers.
+
+A process makes one ``Metrics`` on a registry of its own. On a hot path bind children once
+(``accepted = metrics.accepted.labels("EU")``): finding one by its labels costs about 1 µs.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+_REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+_CHUNK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
+_CHUNK_EVENTS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000)
+_BYTES = tuple(4.0**power for power in range(4, 13))
+
+PARTITION = ("region", "partition")
+
+
+class Metrics:
+    """All metrics, registered. Raises ``ValueError`` when the registry already holds them."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self._http(registry)
+        self._ingest(registry)
+        self._streams(registry)
+        self._auth_and_api(registry)
+
+    def _http(self, to: CollectorRegistry) -> None:
+        self.request_seconds = Histogram(
+            "hyrelog_http_request_seconds", "How long do requests take, by route template and status?",
+            ("method", "route", "status"), buckets=_REQUEST_SECONDS, registry=to,
+        )  # fmt: skip
+        self.request_bytes = Histogram(
+            "hyrelog_http_request_bytes", "How large are request bodies?", ("route",), buckets=_BYTES, registry=to
+        )
+
+    def _ingest(self, to: CollectorRegistry) -> None:
+        self.accepted = Counter("hyrelog_ingest_accepted_events", "How many events were accepted?", ("region",), registry=to)
+        self.replayed = Counter("hyrelog_ingest_replayed_events", "How many were replays of an idempotency key?", ("region",), registry=to)
+        self.refused = Counter("hyrelog_ingest_refused_requests", "How many requests were refused, and why?", ("code",), registry=to)
+        self.publish_errors = Counter(
+            "hyrelog_ingest_publish_errors", "How often did Kafka not take a record?", ("region", "error"), registry=to
+        )
+        self.ack_seconds = Histogram(
+            "hyrelog_ingest_ack_seconds", "How long until Kafka acknowledges?", ("region",), buckets=_REQUEST_SECONDS, registry=to
+        )
+        self.unacked_bytes = Gauge("hyrelog_ingest_unacked_bytes", "How much waits for Kafka's acknowledgement?", ("region",), registry=to)
+        self.waiters = Gauge("hyrelog_ingest_waiters", "How many requests wait for their event to be stored?", registry=to)
+        self.producer_rebuilds = Counter(
+            "hyrelog_ingest_producer_rebuilds", "How often was a stuck producer replaced?", ("region",), registry=to
+        )
+
+    def _streams(self, to: CollectorRegistry) -> None:
+        self.chained = Counter("hyrelog_streams_chained_events", "How many events were chained and persisted?", ("region",), registry=to)
+        self.announced = Counter("hyrelog_streams_announced_events", "How many were announced?", ("region",), registry=to)
+        self.reannounced = Counter(
+            "hyrelog_streams_reannounced_events", "How many of them from Postgres, after a crash?", ("region",), registry=to
+        )
+        self.repeats = Counter(
+            "hyrelog_streams_repeated_records", "How many records came again and were dropped?", ("region",), registry=to
+        )
+        self.rejected = Counter(
+            "hyrelog_streams_rejected_events", "How many events could not be stored?", ("region", "reason"), registry=to
+        )
+        self.gaps = Counter("hyrelog_streams_gaps", "How often did offsets jump ahead of the stored position?", ("region",), registry=to)
+        self.parked = Gauge("hyrelog_streams_parked", "Is the partition parked (1), waiting for a decision?", PARTITION, registry=to)
+        self.lag_offsets = Gauge("hyrelog_streams_lag_offsets", "How many records are not yet persisted?", PARTITION, registry=to)
+        self.lag_seconds = Gauge("hyrelog_streams_lag_seconds", "How old is the oldest of them?", PARTITION, registry=to)
+        self.chunk_events = Histogram("hyrelog_streams_chunk_events", "Events a transaction?", buckets=_CHUNK_EVENTS, registry=to)
+        self.chunk_bytes = Histogram("hyrelog_streams_chunk_bytes", "Bytes a transaction?", buckets=_BYTES, registry=to)
+        self.chunk_seconds = Histogram(
+            "hyrelog_streams_chunk_seconds", "Where does a chunk's time go (chain, copy, commit, announce)?",
+            ("phase",), buckets=_CHUNK_SECONDS, registry=to,
+        )  # fmt: skip
+        self.retries = Counter(
+            "hyrelog_streams_retries", "How often was a chunk tried again, by SQLSTATE class?", ("region", "sqlstate"), registry=to
+        )
+        self.halvings = Counter("hyrelog_streams_halvings", "How often was a chunk halved to find a bad event?", ("region",), registry=to)
+        self.blockers_terminated = Counter(
+            "hyrelog_streams_blockers_terminated", "How often was a frozen worker's backend ended?", ("region",), registry=to
+        )
+
+    def _auth_and_api(self, to: CollectorRegistry) -> None:
+        self.key_lookups = Counter(
+            "hyrelog_auth_keys",
+            "How were API keys judged: hit, known_bad, looked_up, stale (database away), unavailable?",
+            ("outcome",),
+            registry=to,
+        )
+        self.query_seconds = Histogram(
+            "hyrelog_api_query_seconds", "How long do queries take, by name?", ("query", "region"), buckets=_REQUEST_SECONDS, registry=to
+        )

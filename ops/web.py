@@ -1,0 +1,153 @@
+"""What every HTTP process of ours answers alike: trace ids, the error shape, access logs, request metrics (contract §2).
+
+Pure ASGI, so that the ingest hot path can use the same functions without a framework in between.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ops import log
+from ops.metrics import Metrics
+from schemas.problems import Detail, InternalError, MethodNotAllowed, NotFound, Problem, ValidationFailed, invalid
+
+RawHeaders = Iterable[tuple[bytes, bytes]]
+
+# W3C Trace Context §3.2.2: version ff is invalid, ids of zeros are; later versions may say more behind a dash.
+_TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}").match
+_TRACE_ID = re.compile(rb"(?!0{32})[0-9a-f]{32}").fullmatch
+_TRACEPARENT_LENGTH = 55
+_NO_ROUTE = "unmatched"
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+_LOG = log.get(__name__)
+
+
+def trace_id(headers: RawHeaders) -> str:
+    """The request's trace id, 32 lower-case hex digits: of a valid ``traceparent``, else a valid ``X-Trace-Id``, else made."""
+    found: bytes | None = None
+    for name, value in headers:
+        if name == b"traceparent":
+            match = _TRACEPARENT(value)
+            if match and (len(value) == _TRACEPARENT_LENGTH or (value[:2] != b"00" and value[_TRACEPARENT_LENGTH] == ord("-"))):
+                return match[1].decode()
+        elif name == b"x-trace-id" and found is None and _TRACE_ID(value):
+            found = value
+    return found.decode() if found else os.urandom(16).hex()
+
+
+async def send_problem(send: Send, problem: Problem, trace: str) -> None:
+    """Answer with a problem, trace id included, on a bare ASGI connection."""
+    body = problem.body(trace)
+    headers = [*problem.headers(), (b"content-length", b"%d" % len(body)), (b"x-trace-id", trace.encode())]
+    await send({"type": "http.response.start", "status": problem.status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def install(app: FastAPI, metrics: Metrics) -> None:
+    """Give an app the error shape, trace ids, access log and metrics."""
+    app.add_exception_handler(Problem, _on_problem)
+    app.add_exception_handler(RequestValidationError, _on_invalid)
+    app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_middleware(Edge, metrics=metrics)
+
+
+class Edge:
+    """The outermost layer of an app: knows each request's trace id, and sees every answer."""
+
+    def __init__(self, app: ASGIApp, metrics: Metrics) -> None:
+        self._app = app
+        self._metrics = metrics
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, receive, send)
+        scope.setdefault("state", {})["trace_id"] = exchange.trace
+        log.bind_trace(exchange.trace)
+        try:
+            await self._app(scope, exchange.receive, exchange.send)
+        except Exception:
+            _LOG.exception("unhandled error", route=route_of(scope))
+            if not exchange.status:
+                await send_problem(exchange.send, InternalError(), exchange.trace)
+        finally:
+            self._note(scope, exchange)
+
+    def _note(self, scope: Scope, exchange: _Exchange) -> None:
+        route, seconds = route_of(scope), perf_counter() - exchange.started
+        method = scope["method"] if scope["method"] in _METHODS else "OTHER"  # clients may send any word; labels must stay few
+        self._metrics.request_seconds.labels(method, route, exchange.status).observe(seconds)
+        self._metrics.request_bytes.labels(route).observe(exchange.received)
+        _LOG.info(
+            "request", method=method, route=route, status=exchange.status,
+            milliseconds=round(seconds * 1000, 2), received=exchange.received, sent=exchange.sent,
+        )  # fmt: skip
+
+
+class _Exchange:
+    """One request and its answer, with the trace id put on the answer and the bytes counted."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.trace = trace_id(scope["headers"])
+        self.started = perf_counter()
+        self.status = 0
+        self.received = 0
+        self.sent = 0
+        self._receive = receive
+        self._send = send
+
+    async def receive(self) -> Message:
+        """The request's next piece."""
+        message = await self._receive()
+        self.received += len(message.get("body", b""))
+        return message
+
+    async def send(self, message: Message) -> None:
+        """The answer's next piece."""
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-trace-id"]
+            message["headers"] = [*kept, (b"x-trace-id", self.trace.encode())]
+        self.sent += len(message.get("body", b""))
+        await self._send(message)
+
+
+def route_of(scope: Mapping[str, Any]) -> str:
+    """The template of the route that matched, never the path itself: paths hold ids."""
+    return getattr(scope.get("route"), "path", _NO_ROUTE)
+
+
+def respond(request: Request, problem: Problem) -> Response:
+    """A problem as FastAPI's kind of answer."""
+    headers = {name.decode(): value.decode() for name, value in problem.headers()}
+    return Response(problem.body(request.state.trace_id), problem.status, headers)
+
+
+async def _on_problem(request: Request, error: Exception) -> Response:
+    assert isinstance(error, Problem)
+    return respond(request, error)
+
+
+async def _on_invalid(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    details = (Detail(found["msg"], ".".join(str(step) for step in found["loc"][1:]) or None) for found in error.errors())
+    return respond(request, ValidationFailed(details=tuple(details)))
+
+
+async def _on_http_exception(request: Request, error: Exception) -> Response:
+    """What the framework itself refuses: no route, or not with this method."""
+    assert isinstance(error, HTTPException)
+    if error.status_code == 405:
+        return respond(request, MethodNotAllowed((error.headers or {}).get("Allow", "")))
+    return respond(request, NotFound() if error.status_code == 404 else invalid(None, error.detail))
