@@ -72,7 +72,9 @@ class Settings(DatabaseSettings):
     kafka_sasl_username: str | None = None
     kafka_sasl_password: Secret | None = None
     kafka_ssl_cafile: str | None = Field(default=None, description="PEM file of the brokers' CA; the system's store when unset.")
-    kafka_compression: str | None = Field(default=None, pattern="^(gzip|snappy|lz4|zstd)$", description="Producers' codec; none by default.")
+    kafka_compression: str | None = Field(
+        default=None, pattern="^(gzip|snappy|lz4|zstd)$", description="Producers' codec; none by default."
+    )
     topic_partitions: int = Field(default=8, ge=1, le=1024, description="Partitions of each ingest/events pair; fixed for the pair's life.")
     topic_replication: int = Field(default=1, ge=1, description="Replicas of each topic; 3 outside the demo.")
     topic_retention_hours: int = Field(default=168, ge=1, description="How long topics keep data. Erasure of personal data counts on it.")
@@ -86,9 +88,13 @@ class Settings(DatabaseSettings):
     cursor_secret_previous: Secret | None = None
 
     # --- ingest ------------------------------------------------------------------------------
-    ingest_max_unacked_bytes: int = Field(default=64 << 20, ge=1 << 20, description="Bytes handed to Kafka and not yet acknowledged; above it 503.")
+    ingest_max_unacked_bytes: int = Field(
+        default=64 << 20, ge=1 << 20, description="Bytes handed to Kafka and not yet acknowledged; above it 503."
+    )
     ingest_ack_timeout_seconds: float = Field(default=5.0, gt=0, le=60, description="Longest wait for Kafka's acknowledgement; then 503.")
-    ingest_max_waiters: int = Field(default=1000, ge=0, description="Requests waiting under `Prefer: wait`; above it they are answered 202.")
+    ingest_max_waiters: int = Field(
+        default=1000, ge=0, description="Requests waiting under `Prefer: wait`; above it they are answered 202."
+    )
     body_timeout_seconds: float = Field(default=15.0, gt=0, description="Longest wait for the next piece of a request body; then 408.")
 
     # --- API ---------------------------------------------------------------------------------
@@ -98,17 +104,25 @@ class Settings(DatabaseSettings):
     # --- streams -----------------------------------------------------------------------------
     streams_chunk_events: int = Field(default=5000, ge=1, description="Events of one transaction at most (one record at least).")
     streams_chunk_bytes: int = Field(default=8 << 20, ge=1 << 16, description="Bytes of one transaction at most (one record at least).")
-    streams_session_timeout_seconds: float = Field(default=30.0, ge=6, description="After this long without a heartbeat a worker loses its partitions.")
-    streams_stall_seconds: float = Field(default=120.0, ge=5, description="The watchdog ends a worker that has lag and makes no progress for so long.")
+    streams_session_timeout_seconds: float = Field(
+        default=30.0, ge=6, description="After this long without a heartbeat a worker loses its partitions."
+    )
+    streams_stall_seconds: float = Field(
+        default=120.0, ge=5, description="The watchdog ends a worker that has lag and makes no progress for so long."
+    )
     streams_http_port: int = Field(default=0, ge=0, le=65535, description="Port of the worker's health and metrics; 0 takes a free one.")
-    fault_points: str | None = Field(default=None, description="Fault injection of the test suite: `name:probability,…:seed`. Unset in production.")
+    fault_points: str | None = Field(
+        default=None, description="Fault injection of the test suite: `name:probability,…:seed`. Unset in production."
+    )
 
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
     s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")
     s3_secret_access_key: Secret | None = None
     s3_region: str = Field(default="us-east-1", description="The store's name of its region, part of every signature.")
-    s3_force_path_style: bool = Field(default=False, description="Bucket in the path instead of the host name, as stores other than AWS want it.")
+    s3_force_path_style: bool = Field(
+        default=False, description="Bucket in the path instead of the host name, as stores other than AWS want it."
+    )
     s3_bucket_us: str | None = Field(default=None, description="Bucket of the US region's archives and exports.")
     s3_bucket_eu: str | None = None
     s3_bucket_uk: str | None = None

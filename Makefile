@@ -1,0 +1,51 @@
+# `make help` lists the targets. Everything runs in .venv, made from requirements.lock.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test check bench faults soak down clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+HOURS ?= 1
+FAULT_SECONDS ?= 600
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# Rebuilt when the lock or the project changes.
+$(BIN)/.installed: requirements.lock pyproject.toml
+	@echo "Installing into .venv …"
+	@$(PYTHON) -m venv .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	@$(BIN)/pip install --quiet --disable-pip-version-check --no-deps --editable .
+	@touch $@
+
+demo: $(BIN)/.installed ## Start everything, send events, read them back and verify them; leaves it running
+	@$(BIN)/hyrelog demo
+
+test: $(BIN)/.installed ## Run all tests on an embedded stack of their own
+	$(BIN)/pytest
+
+check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast ones first
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+	$(BIN)/pytest tests/unit
+
+bench: $(BIN)/.installed ## Measure and write tests/bench/results.md
+	$(BIN)/python -m tests.bench
+
+faults: $(BIN)/.installed ## Kill things under load for FAULT_SECONDS (600), then check every event
+	$(BIN)/pytest tests/faults --faults-seconds=$(FAULT_SECONDS)
+
+soak: $(BIN)/.installed ## The same for HOURS=n
+	$(BIN)/pytest tests/faults --faults-seconds=$$(($(HOURS) * 3600))
+
+down: $(BIN)/.installed ## Stop the demo; its data stays
+	@$(BIN)/hyrelog down
+
+clean: ## Stop the demo and delete its data, the environment and all caches of the tools
+	@if [ -x $(BIN)/hyrelog ]; then $(BIN)/hyrelog destroy; fi
+	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
