@@ -48,11 +48,11 @@ def configure(level: str, service: str) -> None:
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)
-    for name in _QUIET:
+    for name, quiet in _QUIET.items():
         logger = logging.getLogger(name)
         logger.handlers.clear()
         logger.propagate = True
-        logger.setLevel(max(logging.getLevelName(_QUIET[name]), root.level))
+        logger.setLevel(max(logging.getLevelName(quiet), root.level))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ops import log
 from ops.metrics import Metrics
-from schemas.problems import Detail, InternalError, MethodNotAllowed, NotFound, Problem, ValidationFailed, invalid
+from schemas.problems import Detail, InternalError, MethodNotAllowed, NotFound, Problem, ValidationFailed
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -54,9 +54,8 @@ async def send_problem(send: Send, problem: Problem, trace: str) -> None:
 
 def install(app: FastAPI, metrics: Metrics) -> None:
     """Give an app the error shape, trace ids, access log and metrics."""
-    app.add_exception_handler(Problem, _on_problem)
-    app.add_exception_handler(RequestValidationError, _on_invalid)
-    app.add_exception_handler(HTTPException, _on_http_exception)
+    for kind in (Problem, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _refuse)
     app.add_middleware(Edge, metrics=metrics)
 
 
@@ -77,7 +76,7 @@ class Edge:
         log.bind_trace(exchange.trace)
         try:
             await self._app(scope, exchange.receive, exchange.send)
-        except Exception:
+        except Exception:  # noqa: BLE001 - the last one: whatever it is, the client gets a 500 and we a log line
             _LOG.exception("unhandled error", route=route_of(scope))
             if not exchange.status:
                 await send_problem(exchange.send, InternalError(), exchange.trace)
@@ -134,20 +133,19 @@ def respond(request: Request, problem: Problem) -> Response:
     return Response(problem.body(request.state.trace_id), problem.status, headers)
 
 
-async def _on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    return respond(request, error)
+async def _refuse(request: Request, error: Exception) -> Response:
+    return respond(request, _problem_of(error))
 
 
-async def _on_invalid(request: Request, error: Exception) -> Response:
-    assert isinstance(error, RequestValidationError)
-    details = (Detail(found["msg"], ".".join(str(step) for step in found["loc"][1:]) or None) for found in error.errors())
-    return respond(request, ValidationFailed(details=tuple(details)))
-
-
-async def _on_http_exception(request: Request, error: Exception) -> Response:
-    """What the framework itself refuses: no route, or not with this method."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        return respond(request, MethodNotAllowed((error.headers or {}).get("Allow", "")))
-    return respond(request, NotFound() if error.status_code == 404 else invalid(None, error.detail))
+def _problem_of(error: Exception) -> Problem:
+    """The problem behind what a handler, or the framework itself, raised."""
+    if isinstance(error, Problem):
+        return error
+    if isinstance(error, RequestValidationError):
+        found = ((item["msg"], ".".join(str(step) for step in item["loc"][1:])) for item in error.errors())
+        return ValidationFailed(details=tuple(Detail(message, field or None) for message, field in found))
+    if isinstance(error, HTTPException) and error.status_code == MethodNotAllowed.code.status:
+        return MethodNotAllowed((error.headers or {}).get("Allow", ""))
+    if isinstance(error, HTTPException) and error.status_code == NotFound.code.status:
+        return NotFound()
+    return ValidationFailed()
