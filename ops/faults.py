@@ -1,0 +1,54 @@
+"""Named places where a process can be made to die, for the fault tests. Without ``FAULT_POINTS`` they do nothing.
+
+``FAULT_POINTS`` is ``name:probability[,name:probability…]:seed``; the same seed dies at the same hits.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from typing import Final
+
+EXIT_CODE: Final = 99
+"""Exit code of a process that died at a fault point."""
+
+POINTS: Final = (
+    "chunk_received",
+    "source_locked",
+    "heads_locked",
+    "before_copy",
+    "after_copy",
+    "before_commit",
+    "after_commit",
+    "before_announce",
+    "between_announcements",
+    "after_announce",
+    "before_mark",
+    "in_seek",
+    "in_reannounce",
+)
+
+
+class FaultPoints:
+    """Decides at each named place whether the process dies there. Raises ``ValueError`` for an unknown name."""
+
+    def __init__(self, spec: str | None) -> None:
+        self._chances: dict[str, float] = {}
+        self._random = random.Random()
+        if spec:
+            points, _, seed = spec.rpartition(":")
+            self._random = random.Random(seed)
+            self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
+        if unknown := set(self._chances) - set(POINTS):
+            raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
+
+    def hit(self, name: str) -> None:
+        """Pass the place, or die there as a crash would: at once, nothing flushed or closed."""
+        if not self._chances:
+            return
+        chance = self._chances.get(name)
+        if chance is not None and self._random.random() < chance:
+            sys.stderr.write(f'{{"event": "fault_point", "name": "{name}"}}\n')
+            sys.stderr.flush()
+            os._exit(EXIT_CODE)
