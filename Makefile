@@ -47,5 +47,5 @@ down: $(BIN)/.installed ## Stop the demo; its data stays
 	@$(BIN)/hyrelog down
 
 clean: ## Stop the demo and delete its data, the environment and all caches of the tools
-	@if [ -x $(BIN)/hyrelog ]; then $(BIN)/hyrelog destroy; fi
+	@if [ -x $(BIN)/hyrelog ] && [ -e .hyrelog ]; then $(BIN)/hyrelog down --delete-data; fi
 	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from ops import migrate
+from ops import migrate, seed
 from ops.local import commands as local_commands
 
-_MODULES = (local_commands, migrate)
+_MODULES = (local_commands, migrate, seed)
 
 
 def build() -> typer.Typer:

@@ -108,7 +108,17 @@ async def ensure_topics(settings: Settings) -> None:
         async with _admin(settings, region) as admin:
             with contextlib.suppress(TopicAlreadyExistsError):
                 await admin.create_topics(_new_topics(settings, region))
+        await _become_known(settings, region)
         await check_topics(settings, region)
+
+
+async def _become_known(settings: Settings, region: Region) -> None:
+    """In KRaft a creation is answered a moment before every broker knows of the topic."""
+    wanted = {topic.name for topic in _new_topics(settings, region)}
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_REQUEST_TIMEOUT_MS / 1000):
+            while not wanted <= (await describe(settings, region)).keys():
+                await asyncio.sleep(0.05)
 
 
 async def check_topics(settings: Settings, region: Region) -> dict[str, Topic]:

@@ -37,9 +37,18 @@ def up(state: StateOption, workers: WorkersOption = None, only: OnlyOption = "")
         raise SystemExit(f"hyrelog: {error}") from error
 
 
-def down(state: StateOption) -> None:
-    """Stop everything; the data stays."""
-    Stack(State(state)).down()
+def down(
+    state: StateOption,
+    delete_data: Annotated[bool, typer.Option("--delete-data", help="Delete the stack's directory too, with all events in it.")] = False,
+) -> None:
+    """Stop everything; the data stays unless told otherwise."""
+    if not State.exists(state):
+        raise SystemExit(f"hyrelog: no stack in {state}")
+    stack = Stack(State(state))
+    if delete_data:
+        stack.destroy()
+    else:
+        stack.down()
 
 
 def status(state: StateOption) -> None:

@@ -66,6 +66,13 @@ class Runner:
             self._settle_ports()
             return self._spawn().pid
 
+    def restart(self) -> int | None:
+        """Start it if it has ended and is still wanted. Returns the new pid."""
+        with self._state.locked(self.part.name):
+            if not self.is_wanted() or self.process() is not None:
+                return None
+            return self._spawn().pid
+
     def stop(self) -> None:
         """End it politely, and by force when its time is over."""
         with self._state.locked(self.part.name):

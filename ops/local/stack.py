@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGKILL, Signals
@@ -19,21 +20,24 @@ SUPERVISOR = "supervisor"
 class Stack:
     """The embedded stack in one state directory.
 
-    ``workers=None`` means as many as were started last. ``supervise=False`` leaves out the process that
+    ``workers=None`` means as many as run now, or one. ``supervise=False`` leaves out the process that
     restarts what ends, so that a test may kill in peace.
     """
 
     def __init__(self, state: State, *, workers: int | None = None, supervise: bool = True) -> None:
         self.state = state
-        count = _started_workers(state) if workers is None else workers
+        running = _highest_worker(state)
+        count = workers or running or 1
         parts = [kafka.part(state), postgres.part(state), s3.part(state), apps.gateway(state)]
-        parts += [apps.worker(state, number) for number in range(1, count + 1)]
+        parts += [apps.worker(state, number) for number in range(1, max(count, running) + 1)]
+        self._surplus = [f"worker-{number}" for number in range(count + 1, running + 1)]
         parts += [apps.supervisor(state)] if supervise else []
         self.runners = {part.name: Runner(state, part) for part in parts}
 
     def up(self, only: Collection[str] = (), progress: Progress | None = None) -> None:
         """Start what is not running and ready, servers first. Raises :class:`ops.local.runner.PartError`."""
-        chosen = [name for name in self.runners if not only or name in only]
+        chosen = [name for name in self.runners if name not in self._surplus and (not only or name in only)]
+        self._stop_all(self._surplus)
         progress = progress or Silent()
         before = self._server_ports()
         self._bring_up([name for name in chosen if name in SERVERS], progress)
@@ -49,6 +53,12 @@ class Stack:
         self._stop_all([SUPERVISOR])
         self._stop_all(self._others())
         self._stop_all(SERVERS)
+
+    def destroy(self) -> None:
+        """Stop everything and delete the state directory with all data in it."""
+        self.down()
+        for directory in {postgres.home(self.state), self.state.root}:
+            shutil.rmtree(directory, ignore_errors=True)
 
     def start(self, name: str) -> int:
         """Start the part and return its pid, without waiting until it is ready."""
@@ -93,8 +103,8 @@ class Stack:
         return [self.state.port(name) for name in SERVERS]
 
 
-def _started_workers(state: State) -> int:
-    return max(1, sum(1 for _ in (state.root / "run").glob("worker-*.json")))
+def _highest_worker(state: State) -> int:
+    return max((int(path.stem.removeprefix("worker-")) for path in (state.root / "run").glob("worker-*.json")), default=0)
 
 
 def _in_parallel(action: Callable[[str], None], names: Sequence[str]) -> None:
