@@ -1,0 +1,84 @@
+"""The dispatcher: who gets which request, and the lifespans of both apps."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from ops.local.gateway import App, Dispatcher, Message, Mounted, Receive, Scope, Send
+
+
+class Toy:
+    """An app that answers with its name and remembers its lifespan."""
+
+    def __init__(self, name: str, *, fails: bool = False) -> None:
+        self.name = name
+        self.seen: list[str] = []
+        self._fails = fails
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(scope, receive, send)
+            return
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{self.name} {scope['state']['made_by']}".encode()})
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        for step in ("startup", "shutdown"):
+            message: Message = await receive()
+            self.seen.append(message["type"])
+            if self._fails:
+                await send({"type": f"lifespan.{step}.failed", "message": f"{self.name} has no database"})
+                return
+            scope["state"]["made_by"] = self.name
+            await send({"type": f"lifespan.{step}.complete"})
+
+
+@pytest.fixture
+async def client() -> AsyncIterator[httpx.AsyncClient]:
+    dispatcher = Dispatcher(Toy("ingest"), Toy("api"))
+    async with Mounted(dispatcher).running(), httpx.AsyncClient(transport=httpx.ASGITransport(dispatcher), base_url="http://toy") as client:
+        yield client
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "served_by"),
+    [
+        ("POST", "/v1/events", "ingest"),
+        ("POST", "/v1/events/batch", "ingest"),
+        ("GET", "/v1/events", "api"),
+        ("GET", "/v1/events/batch", "api"),
+        ("POST", "/v1/events/", "api"),
+        ("POST", "/v1/exports", "api"),
+        ("GET", "/", "api"),
+    ],
+)
+async def test_only_posted_events_go_to_ingest(client: httpx.AsyncClient, method: str, path: str, served_by: str) -> None:
+    """Each app also gets the state of its own lifespan, never the other's."""
+    answer = await client.request(method, path)
+    assert answer.text == f"{served_by} {served_by}"
+
+
+async def test_both_apps_are_started_and_stopped() -> None:
+    ingest, api = Toy("ingest"), Toy("api")
+    async with Mounted(Dispatcher(ingest, api)).running():
+        assert ingest.seen == api.seen == ["lifespan.startup"]
+    assert ingest.seen == api.seen == ["lifespan.startup", "lifespan.shutdown"]
+
+
+async def test_an_app_that_refuses_to_start_stops_the_gateway() -> None:
+    """The first app is shut down again, and the reason is the app's own."""
+    ingest = Toy("ingest")
+    gateway: App = Dispatcher(ingest, Toy("api", fails=True))
+    with pytest.raises(ExceptionGroup) as raised:
+        async with Mounted(gateway).running():
+            pytest.fail("the gateway started")
+    assert "api has no database" in str(_leaf(raised.value))
+
+
+def _leaf(error: BaseException) -> BaseException:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
