@@ -19,6 +19,8 @@ from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
+from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
+
 from ops.settings import Settings
 from schemas import topics
 from schemas.topics import Region
@@ -140,9 +142,51 @@ async def check_topics(settings: Settings, region: Region) -> dict[str, Topic]:
 async def describe(settings: Settings, region: Region) -> dict[str, Topic]:
     """Every topic of the region's cluster."""
     async with _admin(settings, region) as admin:
-        client = admin._client  # aiokafka has no request with topic ids; its own client sends ours
-        response = await client.send(client.get_random_node(), _MetadataRequest())
+        return await _describe(admin._client)
+
+
+async def _describe(client: Any) -> dict[str, Topic]:
+    # aiokafka has no request with topic ids; its own client sends ours
+    response = await client.send(client.get_random_node(), _MetadataRequest())
     return {name: Topic(topic_id, len(partitions)) for _, name, topic_id, _, partitions, *_ in response.topics}
+
+
+class Bounds(NamedTuple):
+    """The offsets a partition's log holds: from ``start`` to before ``end``."""
+
+    start: int
+    end: int
+
+
+class LogView:
+    """What the brokers say of topics and their logs, over one lasting connection."""
+
+    def __init__(self, settings: Settings, region: Region) -> None:
+        self._consumer = consumer(settings, region)
+
+    async def start(self) -> None:
+        """Connect. Raises ``KafkaError``."""
+        await self._consumer.start()
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
+
+    async def topics(self) -> dict[str, Topic]:
+        """Every topic by name. Raises ``KafkaError``."""
+        return await _describe(self._consumer._client)
+
+    async def bounds(self, topic: str, partitions: Iterable[int]) -> dict[int, Bounds]:
+        """The bounds of a topic's partitions. Raises ``KafkaError``."""
+        wanted = [TopicPartition(topic, number) for number in partitions]
+        starts = await self._consumer.beginning_offsets(wanted)
+        ends = await self._consumer.end_offsets(wanted)
+        return {tp.partition: Bounds(starts[tp], ends[tp]) for tp in wanted}
+
+    async def first_since(self, topic: str, partitions: Iterable[int], milliseconds: int) -> dict[int, int | None]:
+        """The first offset of each partition that was written at or after a time; ``None`` when nothing was."""
+        found = await self._consumer.offsets_for_times({TopicPartition(topic, number): milliseconds for number in partitions})
+        return {tp.partition: None if place is None else place.offset for tp, place in found.items()}
 
 
 async def read_topic(settings: Settings, region: Region, topic: str) -> AsyncIterator[ConsumerRecord]:

@@ -8,6 +8,7 @@ the same bytes.
 
 from __future__ import annotations
 
+import re
 from typing import NamedTuple
 
 from schemas import codec
@@ -15,11 +16,14 @@ from schemas.codec import ENVELOPE_HEADER, HEADER_BYTES, Undecodable
 from schemas.event import SALT_BYTES, format_time
 from schemas.incoming import IncomingEvent
 from schemas.leaf import LeafPieces, commitment, leaf_pieces
-from schemas.topics import REGIONS, Region
+from schemas.topics import Region
 
 SALTS_BYTES = 4 * SALT_BYTES
 """Randomness that one event needs: a salt for each group."""
 _NO_COMMITMENT = bytes(32)
+_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+_TENANCY = re.compile(rb"H" + _UUID + rb"H" + _UUID).fullmatch
+_RECORD_START = re.compile(rb"\x02H" + _UUID).fullmatch
 
 
 class Receipt(NamedTuple):
@@ -144,7 +148,7 @@ def open_envelope(record: bytes) -> Envelope:
 
 def _open(record: bytes) -> Envelope:
     tenancy = record[HEADER_BYTES : HEADER_BYTES + 74]
-    if len(tenancy) < 74 or tenancy[0] != 72 or tenancy[37] != 72:
+    if not _TENANCY(tenancy):
         raise Undecodable("the envelope's ids are not UUIDs")
     count, at = _long(record, HEADER_BYTES + 74)
     events = []
@@ -171,7 +175,7 @@ def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, 
         content_hash = record[at + 1 : at + 33]
         at += 32
     # What is linked, stored and announced must be of the workspace whose chain it joins.
-    if rest[:2] != b"\2H" or rest[38:112] != tenancy or tail[-38:-2] != tenancy[38:]:
+    if not _RECORD_START(rest[:38]) or rest[38:112] != tenancy or tail[-38:-2] != tenancy[38:]:
         raise Undecodable("an event's ids are not its envelope's")
     timestamp, here = _long(rest, 146)
     received_at, here = _long(rest, here)

@@ -1,0 +1,124 @@
+"""The Faust app of a chain worker: one agent over the ingest topics of its regions, an actor for each partition."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import faust
+from faust.exceptions import ConsumerNotStarted
+from faust.types import TP
+
+from ops import kafka, log
+from ops.clock import Clock, SystemClock
+from ops.db import is_unavailable
+from ops.faults import FaultPoints
+from ops.metrics import Metrics
+from ops.settings import Settings
+from streams.region import RegionWorker, by_topic
+from streams.transport import ChunkApp
+
+_LOG = log.get(__name__)
+_BUFFERED_CHUNKS = 4
+_FETCH_BYTES = 1 << 20
+"""Of a partition in one fetch; a larger record comes alone."""
+
+
+class FaustFlow:
+    """The consumer as the regions see it."""
+
+    def __init__(self, app: ChunkApp) -> None:
+        self._app = app
+
+    def assigned(self, topic: str) -> set[int]:
+        """The partitions of a topic that this worker owns now."""
+        with contextlib.suppress(ConsumerNotStarted):
+            return {tp.partition for tp in self._app.consumer.assignment() if tp.topic == topic}
+        return set()
+
+    def keep_going(self) -> bool:
+        """False during a rebalance and at shutdown."""
+        return bool(self._app.consumer.flow_active) and not self._app.should_stop
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Seek through the consumer's own thread, which also corrects Faust's idea of what was read."""
+        tp = TP(topic, partition)
+        await self._app.consumer._thread.seek_wait({tp: offset})
+        self._app.consumer.resume_partitions({tp})
+
+    def pause(self, topic: str, partition: int) -> None:
+        """Stop fetching a partition."""
+        self._app.consumer.pause_partitions({TP(topic, partition)})
+
+
+class Worker:
+    """A chain worker: the app, its regions, and what health checks ask."""
+
+    def __init__(self, settings: Settings, *, metrics: Metrics, clock: Clock | None = None) -> None:
+        clock = clock or SystemClock()
+        faults = FaultPoints(settings.fault_points)
+        self.regions = [RegionWorker(settings, region, metrics=metrics, clock=clock, faults=faults) for region in settings.regions]
+        self.app = self._make_app(settings)
+        self._clock = clock
+        flow = FaustFlow(self.app)
+        for region in self.regions:
+            region.flow = flow
+        self._agent(self.app)
+
+    def _make_app(self, settings: Settings) -> ChunkApp:
+        connections = [kafka.connection(settings, region) for region in settings.regions]
+        if any(connection["bootstrap_servers"] != connections[0]["bootstrap_servers"] for connection in connections):
+            raise ValueError("a worker serves regions of one Kafka cluster: run one per cluster (REGIONS)")
+        app = ChunkApp(
+            id="hyrelog.streams." + ".".join(region.lower() for region in settings.regions),
+            broker=[f"kafka://{server}" for server in connections[0]["bootstrap_servers"]],
+            key_serializer="raw",
+            value_serializer="raw",
+            # Never waited for: a chunk cut off is not persisted, and comes again.
+            stream_wait_empty=False,
+            stream_buffer_maxsize=_BUFFERED_CHUNKS,
+            topic_disable_leader=True,
+            topic_allow_declare=False,
+            web_enabled=False,
+            table_standby_replicas=0,
+            consumer_max_fetch_size=_FETCH_BYTES,
+            broker_session_timeout=settings.streams_session_timeout_seconds,
+            broker_heartbeat_interval=settings.streams_session_timeout_seconds / 10,
+            broker_rebalance_timeout=settings.streams_session_timeout_seconds,
+            broker_max_poll_interval=24 * 3600.0,  # retrying in place may take as long as Postgres is away
+            datadir=tempfile.gettempdir() + "/hyrelog-streams",
+            loghandlers=[],
+        )
+        app.positions = self._positions
+        app.chunk_bytes = settings.streams_chunk_bytes
+        app.aiokafka_arguments = connections[0]
+        return app
+
+    def _agent(self, app: ChunkApp) -> None:
+        region_of = by_topic(self.regions)
+        topic = app.topic(*[region.topic for region in self.regions], key_serializer="raw", value_serializer="raw")
+
+        async def chain(stream: faust.StreamT[Sequence[Any]]) -> None:
+            async for event in stream.events():
+                tp = event.message.tp
+                await region_of(tp.topic).on_chunk(tp.partition, event.value)
+
+        app.agent(topic, name="chain", isolated_partitions=True, concurrency=1)(chain)
+
+    async def _positions(self, partitions: Iterable[TP]) -> Mapping[TP, int]:
+        """Where to go on, of the partitions whose region's Postgres answers."""
+        wanted = list(partitions)
+        found: dict[TP, int] = {}
+        for region in self.regions:
+            numbers = [tp.partition for tp in wanted if tp.topic == region.topic]
+            try:
+                offsets = await region.positions(numbers) if numbers else {}
+            except Exception as error:
+                if not is_unavailable(error):
+                    raise
+                _LOG.warning("positions unknown", region=region.region, error=type(error).__name__)
+                continue
+            found |= {TP(region.topic, number): offset for number, offset in offsets.items()}
+        return found

@@ -1,0 +1,277 @@
+"""One region of a worker: its partitions' chains, and the housekeeping that no record triggers.
+
+Every second, for each partition this worker owns: is it still the same topic, does the log still hold
+what was not yet persisted, is there something persisted and not announced, how far behind is it, does
+it move at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Protocol
+
+from ops import kafka, log
+from ops.clock import Clock
+from ops.db import is_unavailable
+from ops.faults import FaultPoints
+from ops.kafka import Bounds, KafkaError, LogView
+from ops.metrics import Metrics
+from ops.publish import Publisher
+from ops.settings import Settings
+from schemas.topics import Region, ingest_topic
+from streams.announce import Announcer
+from streams.chain import Identity, Limits, Outcome, PartitionChain
+from streams.gauge import StreamMetrics
+from streams.sequence import read_record
+from streams.store import Source, Store, open_store
+
+_LOG = log.get(__name__)
+_TICK_SECONDS = 1.0
+_ANSWER_SECONDS = 5.0
+_CONNECTIONS = 6
+_UNACKED_BYTES = 64 << 20
+_ACK_SECONDS = 10.0
+STALLED_EXIT_CODE = 75
+
+
+class Flow(Protocol):
+    """What a region asks of the consumer that feeds it."""
+
+    def assigned(self, topic: str) -> set[int]:
+        """The partitions of a topic that this worker owns now."""
+
+    def keep_going(self) -> bool:
+        """Whether work on the partitions at hand still makes sense: no rebalance under way, no shutdown."""
+
+    async def seek(self, topic: str, partition: int, offset: int) -> None:
+        """Go on reading at a Kafka offset."""
+
+    def pause(self, topic: str, partition: int) -> None:
+        """Stop reading a partition until ``seek``."""
+
+
+class RegionWorker:
+    """Everything one worker does for one region."""
+
+    def __init__(self, settings: Settings, region: Region, *, metrics: Metrics, clock: Clock, faults: FaultPoints) -> None:
+        self.region = region
+        self.topic = ingest_topic(region)
+        self.flow: Flow
+        self._settings = settings
+        self._clock = clock
+        self._faults = faults
+        self._metrics = StreamMetrics(metrics, region)
+        self._chains: dict[int, PartitionChain] = {}
+        self._sources: dict[int, Source] = {}
+        self._parked: set[int] = set()
+        self._progress: dict[int, _Progress] = {}
+        self._rebuilt = metrics.producer_rebuilds.labels(region.value)
+        self._log: LogView | None = None
+        self._wake = asyncio.Event()
+        self.answered_at = 0.0
+
+    async def __aenter__(self) -> RegionWorker:
+        """Open the database pool and the producer; neither has to answer yet."""
+        self._exits = AsyncExitStack()
+        self._store, pool = await open_store(self._settings.database_url(self.region), self.region, _CONNECTIONS)
+        self._exits.callback(pool.terminate)
+        self._publisher = Publisher(
+            lambda: kafka.producer(self._settings, self.region),
+            max_unacked_bytes=_UNACKED_BYTES,
+            ack_timeout=_ACK_SECONDS,
+            on_rebuild=self._rebuilt.inc,
+        )
+        await self._publisher.start()
+        self._announcer = Announcer(self.region, self._store, self._publisher, self._faults)
+        self._housekeeping = asyncio.create_task(self._keep_house())
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Persist the marks if the database answers at once, and let go of everything."""
+        self._housekeeping.cancel()
+        await asyncio.gather(self._housekeeping, return_exceptions=True)
+        try:
+            async with asyncio.timeout(2):
+                for chain in self._chains.values():
+                    await chain.persist_mark()
+        except Exception as error:
+            _LOG.info("marks not persisted", region=self.region, error=type(error).__name__)
+        await self._publisher.stop(grace=1.0)
+        if self._log is not None:
+            await self._log.stop()
+        await self._exits.aclose()
+
+    async def positions(self, partitions: Iterable[int]) -> dict[int, int]:
+        """The Kafka offsets to go on from, of those partitions that Postgres knows. Raises what Postgres raises."""
+        self._faults.hit("in_seek")
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            self._sources = await self._store.sources()
+        self._wake.set()
+        wanted = set(partitions)
+        return {number: s.next_offset - s.offset_base for number, s in self._sources.items() if number in wanted}
+
+    async def on_chunk(self, partition: int, records: Sequence[Any]) -> None:
+        """Persist and announce Kafka records of a partition, or see to it that they come again."""
+        chain = self._chain(partition)
+        source = await self._source(partition)
+        if source is None:
+            return
+        base = source.offset_base
+        read = [read_record(record.offset + base, record.value) for record in records]
+        outcome = await chain.process(read, self.flow.keep_going, Identity(source.topic_id, base))
+        if outcome is Outcome.GAP and chain.next_position is not None:
+            _LOG.warning("gap: going back", region=self.region, partition=partition, to=chain.next_position - base)
+            await self.flow.seek(self.topic, partition, max(0, chain.next_position - base))
+        elif outcome is Outcome.PARKED:
+            self._parked.add(partition)
+            self.flow.pause(self.topic, partition)
+        elif outcome in (Outcome.REPEAT, Outcome.FOREIGN):
+            self._sources.pop(partition, None)
+            self._wake.set()
+
+    def _chain(self, partition: int) -> PartitionChain:
+        chain = self._chains.get(partition)
+        if chain is None:
+            limits = Limits(self._settings.streams_chunk_events, self._settings.streams_chunk_bytes)
+            chain = self._chains[partition] = PartitionChain(
+                self.region,
+                partition,
+                store=self._store,
+                announcer=self._announcer,
+                metrics=self._metrics,
+                clock=self._clock,
+                limits=limits,
+                faults=self._faults,
+            )
+        return chain
+
+    async def _source(self, partition: int) -> Source | None:
+        """The partition's row, once Postgres and Kafka have answered; ``None`` when the flow stopped meanwhile."""
+        while self.flow.keep_going():
+            source = self._sources.get(partition)
+            if source is not None:
+                return source
+            self._wake.set()
+            await asyncio.sleep(0.1)
+        return None
+
+    async def _keep_house(self) -> None:
+        while True:
+            try:
+                await self._tick()
+                self.answered_at = self._clock.monotonic()
+            except Exception as error:
+                if not (is_unavailable(error) or isinstance(error, KafkaError)):
+                    _LOG.exception("housekeeping failed", region=self.region)
+                else:
+                    _LOG.warning("housekeeping waits", region=self.region, error=type(error).__name__)
+                if isinstance(error, KafkaError):
+                    await self._forget_log()
+            try:
+                async with asyncio.timeout(_TICK_SECONDS):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+
+    async def _tick(self) -> None:
+        owned = sorted(self.flow.assigned(self.topic))
+        if not owned:
+            return
+        async with asyncio.timeout(_ANSWER_SECONDS):
+            topic = (await (await self._view()).topics()).get(self.topic)
+            sources = await self._store.sources()
+            if topic is None:
+                raise KafkaError(f"topic {self.topic} does not exist")
+            for partition in set(owned) - set(sources):
+                await self._store.ensure_source(partition, topic.id)
+            if set(owned) - set(sources):
+                sources = await self._store.sources()
+            bounds = await (await self._view()).bounds(self.topic, owned)
+        self._sources = sources
+        for partition in owned:
+            await self._look_after(partition, sources[partition], topic, bounds[partition])
+
+    async def _look_after(self, partition: int, source: Source, topic: kafka.Topic, bounds: Bounds) -> None:
+        chain = self._chain(partition)
+        if source.parked_reason is None and (reason := contradiction(source, topic, bounds)):
+            await chain.park(reason, self.flow.keep_going)
+            return
+        position = max(source.next_offset, chain.next_position or 0) if source.parked_reason is None else source.next_offset
+        progress = self._progress.setdefault(partition, _Progress())
+        end = bounds.end + source.offset_base
+        now = self._clock.monotonic()
+        self._metrics.standing(partition, max(0, end - position), progress.lag(end, position, now), source.parked_reason is not None)
+        if source.parked_reason is not None:
+            self._parked.add(partition)
+            self.flow.pause(self.topic, partition)
+            progress.moved_at = now
+            return
+        if partition in self._parked:
+            self._parked.discard(partition)
+            await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
+        await chain.catch_up(source, self.flow.keep_going)
+        if progress.stalled(end, position, now) > self._settings.streams_stall_seconds:
+            # A dead fetcher can leave a live process (streaming facts §1.5). Stored offsets make an exit free.
+            _LOG.critical("stalled: ending this worker", region=self.region, partition=partition, lag=end - position)
+            os._exit(STALLED_EXIT_CODE)
+
+    async def _view(self) -> LogView:
+        if self._log is None:
+            view = LogView(self._settings, self.region)
+            try:
+                await view.start()
+            except BaseException:
+                await view.stop()
+                raise
+            self._log = view
+        return self._log
+
+    async def _forget_log(self) -> None:
+        view, self._log = self._log, None
+        if view is not None:
+            await view.stop()
+
+
+def contradiction(source: Source, topic: kafka.Topic, bounds: Bounds) -> str | None:
+    """Why a partition can't go on by itself: what is next is not in the log, or it is another log. ``None`` when all is well."""
+    next_offset = source.next_offset - source.offset_base
+    if source.topic_id != topic.id:
+        return f"TOPIC_RECREATED: the topic is {topic.id}, the stored position is one of {source.topic_id}"
+    if bounds.end < next_offset:
+        return f"LOG_BEHIND: the log ends at {bounds.end}, the stored position is {next_offset}"
+    if bounds.start > next_offset:
+        return f"LOG_TRUNCATED: the log starts at {bounds.start}, the stored position is {next_offset}"
+    return None
+
+
+class _Progress:
+    """When a partition last moved, and when its log was seen to reach where."""
+
+    def __init__(self) -> None:
+        self.moved_at = 0.0
+        self._position = -1
+        self._ends: deque[tuple[int, float]] = deque(maxlen=4096)
+
+    def lag(self, end: int, position: int, now: float) -> float:
+        """Seconds since the oldest record not yet persisted was first seen in the log."""
+        if position != self._position or position >= end:
+            self._position, self.moved_at = position, now
+        if not self._ends or self._ends[-1][0] < end:
+            self._ends.append((end, now))
+        while self._ends and self._ends[0][0] <= position:
+            self._ends.popleft()
+        return now - self._ends[0][1] if self._ends else 0.0
+
+    def stalled(self, end: int, position: int, now: float) -> float:
+        """Seconds without progress although there is work."""
+        return now - self.moved_at if end > position and self.moved_at else 0.0
+
+
+def by_topic(regions: Iterable[RegionWorker]) -> Callable[[str], RegionWorker]:
+    """Find the region's worker by its ingest topic."""
+    return {worker.topic: worker for worker in regions}.__getitem__

@@ -1,0 +1,194 @@
+"""Sequencing: which seq and hash each event of a chunk gets. Pure, so that the same records and heads always chain alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from functools import lru_cache
+from typing import NamedTuple
+
+from ops.publish import Record
+from schemas.chain import START, Head, link
+from schemas.codec import Undecodable, encode_event
+from schemas.envelope import AcceptedEvent, Envelope, open_envelope
+
+DAY_MICROS = 86_400_000_000
+_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
+WHOLE_RECORD = -1
+"""The index of a rejection that concerns a record, not one event of it."""
+
+
+class SourceRecord(NamedTuple):
+    """A record of the ingest topic: its position (offset plus the source's base), its bytes, and what they hold."""
+
+    position: int
+    value: bytes
+    envelope: Envelope | Undecodable
+
+    @property
+    def events(self) -> int:
+        """Events in it; 1 when it can't be read, for the rejection."""
+        return len(self.envelope.events) if isinstance(self.envelope, Envelope) else 1
+
+
+class ChainEnd(NamedTuple):
+    """A workspace's head and the archive day of its last event (days since 1970)."""
+
+    head: Head
+    archive_day: int
+
+
+class Place(NamedTuple):
+    """Where an event came from: the record's position and the index within its batch."""
+
+    position: int
+    index: int
+
+
+class Refusal(NamedTuple):
+    """Why an event can't be stored: a stable code and a sentence."""
+
+    reason: str
+    detail: str
+
+
+class Rejection(NamedTuple):
+    """A row of ``rejected``."""
+
+    place: Place
+    id: str | None
+    company_id: str | None
+    workspace_id: str | None
+    refusal: Refusal
+    received_at: int | None
+    original: bytes
+
+
+class HeadMove(NamedTuple):
+    """A workspace's head before and after the chunk."""
+
+    company_id: str
+    before: ChainEnd
+    after: ChainEnd
+
+
+@dataclass(slots=True)
+class Sequenced:
+    """A chunk, ready to be stored and announced."""
+
+    next_position: int
+    rows: list[tuple[object, ...]] = field(default_factory=list)
+    """In the order of ``store.COLUMNS``."""
+    announcements: list[Record] = field(default_factory=list)
+    moves: dict[str, HeadMove] = field(default_factory=dict)
+    rejections: list[Rejection] = field(default_factory=list)
+
+
+def read_record(position: int, value: bytes | None) -> SourceRecord:
+    """Decode a record; what can't be decoded becomes a rejection, not an error."""
+    try:
+        return SourceRecord(position, value or b"", open_envelope(value or b""))
+    except Undecodable as error:
+        return SourceRecord(position, value or b"", error)
+
+
+def workspaces(records: Sequence[SourceRecord]) -> set[str]:
+    """The workspaces whose heads a chunk needs."""
+    return {record.envelope.workspace_id for record in records if isinstance(record.envelope, Envelope)}
+
+
+def sequence(
+    partition: int, records: Sequence[SourceRecord], heads: Mapping[str, ChainEnd], refused: Mapping[Place, Refusal]
+) -> Sequenced:
+    """Give every event of the records its place in its chain, in the records' order. ``heads`` lacks new workspaces.
+
+    ``refused`` are events that Postgres would not take: they get no seq and become rejections.
+    """
+    result = Sequenced(records[-1].position + 1)
+    ends: dict[str, ChainEnd] = {}
+    for record in records:
+        if isinstance(record.envelope, Undecodable):
+            place = Place(record.position, WHOLE_RECORD)
+            refusal = Refusal("UNDECODABLE", str(record.envelope))
+            result.rejections.append(Rejection(place, None, None, None, refusal, None, record.value))
+        else:
+            _sequence_envelope(partition, record, record.envelope, heads, refused, ends, result)
+    return result
+
+
+def _sequence_envelope(
+    partition: int,
+    record: SourceRecord,
+    envelope: Envelope,
+    heads: Mapping[str, ChainEnd],
+    refused: Mapping[Place, Refusal],
+    ends: dict[str, ChainEnd],
+    result: Sequenced,
+) -> None:
+    workspace, company = envelope.workspace_id, envelope.company_id
+    before = heads.get(workspace) or ChainEnd(START, 0)
+    end = ends.get(workspace, before)
+    key = workspace.encode()
+    position = record.position
+    for index, event in enumerate(envelope.events):
+        if refused and (refusal := refused.get(Place(position, index))):
+            result.rejections.append(_rejection(Place(position, index), envelope, event, refusal, record.value))
+            continue
+        head = link(end.head, event.pieces)
+        day = max(end.archive_day, event.received_at // DAY_MICROS)
+        result.rows.append(_row(head, end.head.hash, day, envelope, event, partition, position, index))
+        value = encode_event(head.seq, end.head.hash, head.hash, position, index, event.rest)
+        result.announcements.append(Record(key, value, announcement_headers(event.id, event.trace_id)))
+        end = ChainEnd(head, day)
+    if end is not before:
+        ends[workspace] = end
+        result.moves[workspace] = HeadMove(company, before, end)
+
+
+def announcement_headers(event_id: str, trace_id: str) -> list[tuple[str, bytes]]:
+    """The record's ``traceparent``: the request's trace, with a span id taken from the event's, so that a repeat has the same."""
+    return [("traceparent", f"00-{trace_id}-{event_id[19:23]}{event_id[24:]}-01".encode())]
+
+
+def _row(
+    head: Head, prev_hash: bytes, day: int, envelope: Envelope, event: AcceptedEvent, partition: int, position: int, index: int
+) -> tuple[object, ...]:
+    return (
+        head.seq,
+        position,
+        event.timestamp,
+        event.received_at,
+        event.id,
+        envelope.company_id,
+        envelope.workspace_id,
+        event.project_id,
+        event.trace_id,
+        partition,
+        index,
+        _date(day),
+        prev_hash,
+        head.hash,
+        event.commitments,
+        event.category,
+        event.action,
+        event.outcome,
+        event.tenant_id,
+        event.actor,
+        event.resource,
+        event.context,
+        event.metadata,
+        event.actor_id,
+        event.actor_email,
+        event.resource_type,
+        event.resource_id,
+    )
+
+
+@lru_cache(maxsize=1024)
+def _date(day: int) -> date:
+    return date.fromordinal(_EPOCH_ORDINAL + day)
+
+
+def _rejection(place: Place, envelope: Envelope, event: AcceptedEvent, refusal: Refusal, original: bytes) -> Rejection:
+    return Rejection(place, event.id, envelope.company_id, envelope.workspace_id, refusal, event.received_at, original)
