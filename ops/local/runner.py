@@ -60,7 +60,7 @@ class Runner:
         """Start it unless it runs and answers; one that runs and stays silent is ended first. Returns the pid."""
         with self._state.locked(self.part.name):
             running = self.process()
-            if running is not None and wait_for(self.part.ready, _GRACE_SECONDS):
+            if running is not None and running.status() != psutil.STATUS_STOPPED and wait_for(self.part.ready, _GRACE_SECONDS):
                 return running.pid
             self._end()
             self._settle_ports()

@@ -1,0 +1,138 @@
+"""Migrations: safe beside one another, honest about what is missing; and what each role may do afterwards."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import psycopg
+import pytest
+from psycopg import errors, sql
+
+from ops.local.environment import Role, database_url
+from ops.migrate import MigrationError, is_current, migrate
+from schemas.topics import Region
+from tests.support.stack import LocalStack
+
+_CHANGES = ("UPDATE {} SET received_at = now()", "DELETE FROM {}", "TRUNCATE {}")
+_READERS = (Role.INGEST, Role.API, Role.AUDITOR)
+_WRITES = {
+    "company": "INSERT INTO company (id, name, plan) VALUES (uuidv7(), 'x', 'FREE')",
+    "api_key": "UPDATE api_key SET revoked_at = NULL",
+    "chain_head": "UPDATE chain_head SET seq = seq",
+    "source": "UPDATE source SET next_offset = next_offset",
+    "events": "INSERT INTO events (seq) VALUES (1)",
+    "rejected": "INSERT INTO rejected (reason) VALUES ('x')",
+    "operator_decision": "INSERT INTO operator_decision (decided_by, action, detail) VALUES ('x', 'x', '{}')",
+    "database_region": "UPDATE database_region SET is_demo = false",
+}
+
+
+@pytest.fixture
+def database(stack: LocalStack) -> Iterator[str]:
+    """The name of an empty database of the owner's."""
+    name = f"scratch_{uuid.uuid4().hex}"
+    with psycopg.connect(stack.superuser_url(), autocommit=True) as admin:
+        admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(Role.OWNER)))
+        yield name
+        admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+@pytest.fixture
+def url(stack: LocalStack, database: str) -> str:
+    """The empty database, as its owner."""
+    return database_url(stack.state, Role.OWNER, database)
+
+
+@pytest.fixture
+def migrated(stack: LocalStack, database: str, url: str) -> str:
+    """The name of a migrated database that holds one event and one rejection."""
+    migrate(url, Region.EU)
+    with psycopg.connect(database_url(stack.state, Role.STREAMS, database)) as writer:
+        writer.execute(
+            """INSERT INTO events (seq, source_offset, occurred_at, received_at, id, company_id, workspace_id, trace_id,
+                 source_partition, source_index, archive_day, prev_hash, hash, commitments, category, action)
+               VALUES (1, 0, now(), now(), uuidv7(), uuidv7(), uuidv7(), uuidv7(), 0, 0, current_date, '', '', '', 'auth', 'login')"""
+        )
+        writer.execute(
+            """INSERT INTO rejected (source_partition, source_offset, source_index, reason, detail, rejected_at, original)
+               VALUES (0, 1, -1, 'UNREADABLE', '', now(), '')"""
+        )
+    return database
+
+
+def test_an_empty_database_is_behind_and_a_migrated_one_is_not(url: str) -> None:
+    assert not is_current(url, Region.EU)
+    migrate(url, Region.EU)
+    assert is_current(url, Region.EU)
+
+
+def test_several_at_once_do_it_once(url: str) -> None:
+    """A deployment starts many instances, and each migrates first."""
+    with ThreadPoolExecutor(4) as pool:
+        revisions = list(pool.map(lambda _: migrate(url, Region.EU), range(4)))
+    assert len(set(revisions)) == 1
+    assert is_current(url, Region.EU)
+
+
+def test_running_it_again_changes_nothing(url: str) -> None:
+    assert migrate(url, Region.EU) == migrate(url, Region.EU)
+
+
+def test_the_database_remembers_its_region(url: str) -> None:
+    migrate(url, Region.EU, is_demo=True)
+    with psycopg.connect(url) as connection:
+        assert connection.execute("SELECT region, is_demo FROM database_region").fetchall() == [("EU", True)]
+
+
+def test_another_regions_database_is_refused(url: str) -> None:
+    """Two mixed up settings must not mix two regions' data."""
+    migrate(url, Region.EU)
+    with pytest.raises(MigrationError, match="given for US is that of EU"):
+        migrate(url, Region.US)
+    with pytest.raises(MigrationError, match="given for US is that of EU"):
+        is_current(url, Region.US)
+
+
+@pytest.mark.parametrize("role", [Role.STREAMS, Role.INGEST, Role.API, Role.AUDITOR])
+@pytest.mark.parametrize("statement", _CHANGES)
+@pytest.mark.parametrize("table", ["events", "rejected"])
+def test_no_service_can_change_what_is_stored(stack: LocalStack, migrated: str, role: Role, statement: str, table: str) -> None:
+    denied = pytest.raises(errors.InsufficientPrivilege, match="permission denied")
+    with psycopg.connect(database_url(stack.state, role, migrated)) as service, denied:
+        service.execute(statement.format(table).encode())
+
+
+@pytest.mark.parametrize("statement", _CHANGES)
+@pytest.mark.parametrize("table", ["events", "rejected"])
+def test_a_trigger_stops_even_the_owner(url: str, migrated: str, statement: str, table: str) -> None:
+    with psycopg.connect(url) as owner, pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+        owner.execute(statement.format(table).encode())
+    assert migrated in url
+
+
+@pytest.mark.parametrize("role", _READERS)
+@pytest.mark.parametrize("table", _WRITES)
+def test_readers_write_nothing(stack: LocalStack, migrated: str, role: Role, table: str) -> None:
+    with psycopg.connect(database_url(stack.state, role, migrated)) as service, pytest.raises(errors.InsufficientPrivilege):
+        service.execute(_WRITES[table])
+
+
+@pytest.mark.parametrize("table", ["company", "api_key", "operator_decision", "database_region"])
+def test_the_chain_writer_writes_only_chains(stack: LocalStack, migrated: str, table: str) -> None:
+    with psycopg.connect(database_url(stack.state, Role.STREAMS, migrated)) as writer, pytest.raises(errors.InsufficientPrivilege):
+        writer.execute(_WRITES[table])
+
+
+@pytest.mark.parametrize("role", [Role.INGEST, Role.API])
+def test_services_that_answer_requests_read_events(stack: LocalStack, migrated: str, role: Role) -> None:
+    with psycopg.connect(database_url(stack.state, role, migrated)) as reader:
+        assert reader.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
+
+
+def test_the_auditor_reads_chains_and_no_keys(stack: LocalStack, migrated: str) -> None:
+    with psycopg.connect(database_url(stack.state, Role.AUDITOR, migrated)) as auditor:
+        assert auditor.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
+        with pytest.raises(errors.InsufficientPrivilege):
+            auditor.execute("SELECT key_hash FROM api_key")

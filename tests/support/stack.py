@@ -1,0 +1,82 @@
+"""The stack that integration tests run on: embedded, or its servers from testcontainers."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+
+from ops.local.environment import Role, database_name, database_url, service_settings
+from ops.local.provision import provision
+from ops.local.stack import SERVERS, Stack
+from ops.local.state import State
+from ops.seed import Plan, Tenant, create_tenant
+from ops.settings import Settings
+from schemas.topics import Region
+from tests.support.containers import servers_in_containers
+
+
+class LocalStack:
+    """A whole running stack, apart from any demo on the same machine. ``parts`` starts and kills single parts."""
+
+    def __init__(self, parts: Stack) -> None:
+        self.parts = parts
+        self.state = parts.state
+        self._tenants = 0
+
+    @property
+    def base_url(self) -> str:
+        """Where the gateway listens."""
+        return f"http://127.0.0.1:{self.state.port('gateway')}"
+
+    @property
+    def kafka_bootstrap(self) -> str:
+        """host:port of the broker."""
+        return f"127.0.0.1:{self.state.port('kafka')}"
+
+    @property
+    def internal_token(self) -> str:
+        """For the header ``x-internal-token``."""
+        return self.state.secret("internal_token")
+
+    def settings(self, role: Role) -> Settings:
+        """What a process of the stack has in that role."""
+        return service_settings(self.state, role)
+
+    def superuser_url(self, region: Region = Region.US) -> str:
+        """A connection that may do anything: for tampering, and for looking."""
+        return database_url(self.state, Role.SUPERUSER, database_name(region))
+
+    def tenant(self, region: Region = Region.US, *, plan: Plan = "GROWTH", workspaces: int = 1) -> Tenant:
+        """A new company with keys, so that no test sees another one's events."""
+        self._tenants += 1
+        name = f"Test company {self._tenants}"
+        return create_tenant(self.settings(Role.OWNER), region, name, plan=plan, workspaces=workspaces)
+
+
+@contextmanager
+def running_stack(*, workers: int = 1, only: tuple[str, ...] = ()) -> Iterator[LocalStack]:
+    """A stack in a directory of its own, on free ports, unsupervised; deleted at the end.
+
+    ``HYRELOG_TEST_BACKEND=testcontainers`` takes Kafka, PostgreSQL and the S3 store from Docker instead.
+    """
+    # Not pytest's tmp_path: PostgreSQL, run as another user when we are root, must be able to get there.
+    with tempfile.TemporaryDirectory(prefix="hyrelog-test-", ignore_cleanup_errors=True) as directory:
+        state = State(Path(directory), fixed_ports=False)
+        stack = Stack(state, workers=workers, supervise=False)
+        with ExitStack() as servers:
+            servers.callback(stack.destroy)
+            _bring_up(stack, only, servers)
+            yield LocalStack(stack)
+
+
+def _bring_up(stack: Stack, only: tuple[str, ...], servers: ExitStack) -> None:
+    if os.environ.get("HYRELOG_TEST_BACKEND") != "testcontainers":
+        stack.up(only)
+        return
+    containers: AbstractContextManager[object] = servers_in_containers(stack.state)
+    servers.enter_context(containers)
+    provision(stack.state)
+    stack.up([name for name in stack.runners if name not in SERVERS and (not only or name in only)])
