@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 SOURCE_PARTITIONS = 8
 FIRST_DAY = 9_800  # days since 2000-01-01, the unit of a binary date
-DAYS = 13  # ten of the run and three for the rows written during the purge
+DAYS = 30  # ten of the run, the rest for what is written during the purge
 
 GROUPS = ("actor", "resource", "context", "metadata")
 # The columns that differ from row to row come first: one pack_into rewrites them all.

@@ -9,14 +9,14 @@ import uuid
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import asyncpg
 
 from tests.bench.events_table.layout import columns
 from tests.bench.events_table.rows import CHUNK, Rows
 
-Connection = asyncpg.Connection[Any]
+Connection: TypeAlias = "asyncpg.Connection[Any]"  # generic in its stubs only
 
 PURGED_ROWS = 1_000_000
 UPSERT_HEADS = """
