@@ -31,7 +31,7 @@ _FIELDS = frozenset(
 _CATEGORY = re.compile(r"[a-z][a-z0-9._-]{0,63}").fullmatch
 _ACTION = re.compile(r"[A-Za-z0-9._:/-]{1,128}").fullmatch
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
-_KEY = re.compile(r"[\x20-\x7e]{1,255}").fullmatch
+is_idempotency_key = re.compile(r"[\x20-\x7e]{1,255}").fullmatch
 _TENANT = re.compile(rf".{{1,{MAX_TENANT_CHARACTERS}}}", re.DOTALL).fullmatch
 _OUTCOME = re.compile("SUCCESS|FAILURE|DENIED").fullmatch
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
@@ -49,6 +49,13 @@ class InvalidEvent(ValueError):
     def __init__(self, findings: list[Finding]) -> None:
         super().__init__(findings)
         self.findings = findings
+
+
+class EventTooLarge(ValueError):
+    """The event's canonical form is larger than ``MAX_EVENT_BYTES``."""
+
+    def __init__(self) -> None:
+        super().__init__(f"an event must not be larger than {MAX_EVENT_BYTES >> 10} KiB in canonical form")
 
 
 @dataclass(slots=True)
@@ -76,18 +83,18 @@ class IncomingEvent:
 
 
 def read(value: Any, now: int) -> IncomingEvent:
-    """Check one parsed event against every rule; ``now`` is the time of receipt in microseconds. Raises ``InvalidEvent``."""
+    """Check one parsed event against every rule; ``now`` is the time of receipt in microseconds. Raises ``InvalidEvent``, ``EventTooLarge``."""
     if type(value) is not dict:
         raise InvalidEvent([(None, "an event must be a JSON object")])
     try:
         text, write = encode(value)
     except InvalidJson as error:
         raise InvalidEvent([(field_name(error.path), error.message)]) from None
+    if len(text) > MAX_EVENT_BYTES:
+        raise EventTooLarge
     found: list[Finding] = []
     if not _FIELDS.issuperset(value):
-        found += [(key, "unknown field") for key in value if key not in _FIELDS]
-    if len(text) > MAX_EVENT_BYTES:
-        found.append((None, f"the event is larger than {MAX_EVENT_BYTES >> 10} KiB"))
+        found += [(field_name((key,)), "unknown field") for key in value if key not in _FIELDS]
     get = value.get
     actor = _group(get("actor"), "actor", found)
     resource = _group(get("resource"), "resource", found)
@@ -106,7 +113,7 @@ def read(value: Any, now: int) -> IncomingEvent:
         actor_email=actor and actor.get("email"),
         resource_type=resource and resource.get("type"),
         resource_id=resource and resource.get("id"),
-        idempotency_key=_optional(get("idempotencyKey"), "idempotencyKey", _KEY, KEY_RULE, found),
+        idempotency_key=_optional(get("idempotencyKey"), "idempotencyKey", is_idempotency_key, KEY_RULE, found),
         size=len(text),
         colons=text.count(b":"),
     )

@@ -1,0 +1,91 @@
+"""Accepting: from checked events to an envelope that Kafka acknowledged. After this, they can't be lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Mapping
+from time import perf_counter
+
+import orjson
+
+from ops.clock import Clock
+from ops.kafka import KafkaError, partition_of
+from ops.metrics import Metrics
+from ops.publish import AckTimeout, Publisher, Pushback, Record
+from ingest.gate import Gate
+from schemas import codec, ids
+from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
+from schemas.incoming import IncomingEvent
+from schemas.problems import Unavailable
+from schemas.topics import Region, ingest_topic
+
+_RANDOM_BYTES = SALTS_BYTES + ids.RANDOM_BYTES
+_EVENTS_PER_TURN = 100
+_MAX_AGENT_CHARACTERS = 512
+UNKNOWN_OUTCOME = "Kafka did not acknowledge in time: the event may still be stored"
+
+
+def request_context(address: str | None, user_agent: bytes | None) -> bytes | None:
+    """The ``context`` group of a request, canonical; ``None`` when nothing is known. User agents are cut at 512 characters."""
+    members = {}
+    if address:
+        members["ipAddress"] = address
+    if user_agent:
+        # Header bytes need not be UTF-8; Latin-1 takes any, and a NUL can't come in through an HTTP parser.
+        members["userAgent"] = user_agent.decode("latin-1")[:_MAX_AGENT_CHARACTERS]
+    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS) if members else None
+
+
+class Acceptor:
+    """Seals events and hands them to Kafka, one record a request."""
+
+    def __init__(
+        self, publishers: Mapping[Region, Publisher], gates: Mapping[Region, Gate], partitions: int, *, clock: Clock, metrics: Metrics
+    ) -> None:
+        self._publishers = publishers
+        self._gates = gates
+        self._partitions = partitions
+        self._clock = clock
+        self._accepted = {region: metrics.accepted.labels(region.value).inc for region in publishers}
+        self._ack_seconds = {region: metrics.ack_seconds.labels(region.value).observe for region in publishers}
+        self._errors = metrics.publish_errors
+        self._topics = {region: ingest_topic(region) for region in publishers}
+
+    async def accept(self, events: list[IncomingEvent], receipt: Receipt, traceparent: bytes) -> list[str]:
+        """Publish the events as one record and return their ids, in order, once all in-sync replicas have it.
+
+        Raises ``Unavailable``; whether the events will be stored is unknown then.
+        """
+        region = receipt.data_region
+        partition = partition_of(receipt.workspace_id, self._partitions)
+        if reason := self._gates[region].closed(partition):
+            raise Unavailable(reason)
+        tenancy = codec.tenancy(receipt.company_id, receipt.workspace_id)
+        made, items = [], []
+        for index, event in enumerate(events):
+            if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
+                await asyncio.sleep(0)  # a large batch must not keep all others waiting
+            random = os.urandom(_RANDOM_BYTES)
+            id = ids.uuid7(receipt.received_at, random[SALTS_BYTES:])
+            made.append(id)
+            items.append(seal(event, receipt, id=id, salts=random, tenancy=tenancy))
+        record = Record(receipt.workspace_id.encode(), envelope(tenancy, items), [("traceparent", traceparent)])
+        await self._publish(region, partition, record)
+        self._accepted[region](len(made))
+        return made
+
+    async def _publish(self, region: Region, partition: int, record: Record) -> None:
+        began = perf_counter()
+        try:
+            await self._publishers[region].submit(self._topics[region], partition, [record])
+        except Pushback as error:
+            self._count_error(region, error)
+            raise Unavailable(f"Nothing was accepted: {error}") from None
+        except (AckTimeout, KafkaError) as error:
+            self._count_error(region, error)
+            raise Unavailable(UNKNOWN_OUTCOME) from None
+        self._ack_seconds[region](perf_counter() - began)
+
+    def _count_error(self, region: Region, error: Exception) -> None:
+        self._errors.labels(region.value, type(error).__name__).inc()

@@ -1,0 +1,130 @@
+"""The write path as an ASGI app, built by hand in one place."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from prometheus_client import CollectorRegistry
+
+from ops import db, health, kafka
+from ops.auth import INGEST_POLICY, Authenticator
+from ops.clock import Clock, SystemClock
+from ops.db import Pool
+from ops.metrics import Metrics
+from ops.publish import Publisher
+from ops.settings import Settings
+from ops.store import PostgresKeys
+from ops.web import send_problem, trace_id
+from ingest.accept import Acceptor
+from ingest.events import Endpoint
+from ingest.gate import Gate
+from ingest.store import Store
+from ingest.wait import Waiters
+from schemas.problems import MethodNotAllowed
+from schemas.topics import Region
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+_CONNECTIONS = 4
+
+
+def create_app(settings: Settings, *, registry: CollectorRegistry, clock: Clock | None = None) -> ASGIApp:
+    """The app of one ingest process. It starts while Postgres or Kafka are away, and answers 503 until they are back."""
+    return IngestApp(settings, registry, clock or SystemClock())
+
+
+class IngestApp:
+    """Two routes of its own; all else (health, metrics) is a small FastAPI app, for when ingest runs alone."""
+
+    def __init__(self, settings: Settings, registry: CollectorRegistry, clock: Clock) -> None:
+        self._settings = settings
+        self._metrics = Metrics(registry)
+        self._clock = clock
+        self._exits = AsyncExitStack()
+        self._publishers: dict[Region, Publisher] = {}
+        checks: dict[str, health.Check] = {f"kafka {region}": self._check_kafka(region) for region in settings.regions}
+        self._operations = health.create_app(settings, health.Health("hyrelog-ingest", checks, clock), self._metrics)
+        self._endpoint: Endpoint
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one connection."""
+        path = scope.get("path")
+        if scope["type"] == "http" and path in ("/v1/events", "/v1/events/batch"):
+            if scope["method"] != "POST":
+                await send_problem(send, MethodNotAllowed("POST"), trace_id(scope["headers"]))
+            elif path == "/v1/events":
+                await self._endpoint.single(scope, receive, send)
+            else:
+                await self._endpoint.batch(scope, receive, send)
+        elif scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        else:
+            await self._operations(scope, receive, send)
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self._open()
+        except Exception as error:  # uvicorn prints it and ends the process
+            await self._exits.aclose()
+            await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
+            return
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self._exits.aclose()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _open(self) -> None:
+        settings = self._settings
+        pools: dict[Region, Pool] = {}
+        gates: dict[Region, Gate] = {}
+        waiters: dict[Region, Waiters] = {}
+        for region in settings.regions:
+            pools[region] = pool = await self._open_pool(region)
+            self._publishers[region] = await self._open_publisher(region)
+            store = Store(region, pool)
+            gates[region] = Gate(settings, region, store, self._clock)
+            await gates[region].start()
+            self._exits.push_async_callback(gates[region].stop)
+            waiters[region] = Waiters(store, settings.ingest_max_waiters, self._metrics)
+            self._exits.push_async_callback(waiters[region].stop)
+        authenticator = Authenticator(
+            PostgresKeys(pools), settings.secrets("api_key_secret"), clock=self._clock, metrics=self._metrics, policy=INGEST_POLICY
+        )
+        self._exits.push_async_callback(authenticator.close)
+        acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, clock=self._clock, metrics=self._metrics)
+        self._endpoint = Endpoint(
+            authenticator, acceptor, waiters, clock=self._clock, metrics=self._metrics, body_timeout=settings.body_timeout_seconds
+        )
+
+    async def _open_pool(self, region: Region) -> Pool:
+        pool = await db.open_pool(
+            self._settings.database_url(region),
+            application_name="hyrelog-ingest",
+            region=region,
+            max_size=_CONNECTIONS,
+            timeouts=db.Timeouts(statement=self._settings.statement_timeout_seconds),
+        )
+        self._exits.callback(pool.terminate)
+        return pool
+
+    async def _open_publisher(self, region: Region) -> Publisher:
+        publisher = Publisher(
+            lambda: kafka.producer(self._settings, region),
+            max_unacked_bytes=self._settings.ingest_max_unacked_bytes,
+            ack_timeout=self._settings.ingest_ack_timeout_seconds,
+            on_rebuild=self._metrics.producer_rebuilds.labels(region.value).inc,
+        )
+        self._metrics.unacked_bytes.labels(region.value).set_function(lambda: publisher.unacked_bytes)
+        await publisher.start()
+        self._exits.push_async_callback(publisher.stop)
+        return publisher
+
+    def _check_kafka(self, region: Region) -> health.Check:
+        async def connected() -> None:
+            if not self._publishers[region].connected:
+                raise ConnectionError("no producer is connected")
+
+        return connected

@@ -1,0 +1,112 @@
+"""Request bodies: read within their limits of size and time, unpacked within them too (contract §2, "Ingest")."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING, NamedTuple
+
+import zstandard
+
+from schemas.problems import Problem, RequestTimeout, UnsupportedMediaType, invalid
+from schemas.problems import PayloadTooLarge as TooLarge
+
+if TYPE_CHECKING:
+    from starlette.types import Receive
+
+_GZIP_WINDOW = 31
+_ZSTD_WINDOW = 8 << 20
+JSON, NDJSON = "application/json", "application/x-ndjson"
+
+
+class Disconnected(Exception):
+    """The client went away before its request was complete."""
+
+
+class BodyRules(NamedTuple):
+    """What a route takes: the limit for the body as sent and unpacked, in bytes, and its media types."""
+
+    limit: int
+    media_types: tuple[str, ...]
+
+
+def media_type(header: bytes | None, rules: BodyRules) -> str:
+    """The media type of a ``Content-Type``. Raises ``UnsupportedMediaType`` unless the route takes it, in UTF-8."""
+    name, _, parameters = (header or b"").decode("latin-1").lower().partition(";")
+    name = name.strip()
+    if name not in rules.media_types:
+        raise UnsupportedMediaType(f"Content-Type must be {' or '.join(rules.media_types)}")
+    charset = parameters.replace(" ", "").replace('"', "")
+    if charset.startswith("charset=") and charset != "charset=utf-8":
+        raise UnsupportedMediaType("The charset must be UTF-8")
+    return name
+
+
+async def read(receive: Receive, headers: dict[bytes, bytes], rules: BodyRules, patience: float) -> bytes:
+    """The whole body, unpacked. ``patience`` is the longest wait for its next piece, in seconds.
+
+    Raises ``TooLarge``, ``RequestTimeout``, ``UnsupportedMediaType``, a 400 for what can't be unpacked, ``Disconnected``.
+    """
+    coding = headers.get(b"content-encoding", b"identity").strip().lower()
+    if coding not in (b"identity", b"gzip", b"zstd"):
+        raise UnsupportedMediaType("Content-Encoding must be one of gzip, zstd, identity")
+    announced = headers.get(b"content-length", b"0")
+    if announced.isdigit() and int(announced) > rules.limit:
+        raise _too_large(rules)
+    body = await _receive(receive, rules, patience)
+    if coding == b"gzip":
+        return _gunzip(body, rules)
+    if coding == b"zstd":
+        return _unzstd(body, rules)
+    return body
+
+
+async def _receive(receive: Receive, rules: BodyRules, patience: float) -> bytes:
+    pieces: list[bytes] = []
+    size = 0
+    while True:
+        try:
+            async with asyncio.timeout(patience):
+                message = await receive()
+        except TimeoutError:
+            raise RequestTimeout from None
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        piece: bytes = message.get("body", b"")
+        size += len(piece)
+        if size > rules.limit:
+            raise _too_large(rules)
+        if not message.get("more_body", False):
+            return b"".join((*pieces, piece)) if pieces else piece
+        pieces.append(piece)
+
+
+def _gunzip(body: bytes, rules: BodyRules) -> bytes:
+    unpacker = zlib.decompressobj(_GZIP_WINDOW)
+    try:
+        plain = unpacker.decompress(body, rules.limit + 1)
+    except zlib.error:
+        raise invalid(None, "the body is not valid gzip") from None
+    if len(plain) > rules.limit:
+        raise _too_large(rules)
+    if not unpacker.eof or unpacker.unused_data:
+        raise invalid(None, "the body must be exactly one complete gzip member")
+    return plain
+
+
+def _unzstd(body: bytes, rules: BodyRules) -> bytes:
+    try:
+        frame = zstandard.get_frame_parameters(body)
+        if frame.content_size not in (zstandard.CONTENTSIZE_UNKNOWN, zstandard.CONTENTSIZE_ERROR) and frame.content_size > rules.limit:
+            raise _too_large(rules)
+        if frame.window_size > _ZSTD_WINDOW:
+            raise invalid(None, f"the zstd window must not exceed {_ZSTD_WINDOW >> 20} MiB")
+        return zstandard.ZstdDecompressor().decompress(body, max_output_size=rules.limit + 1, allow_extra_data=False)[: rules.limit + 1]
+    except zstandard.ZstdError as error:
+        if "too small" in str(error):
+            raise _too_large(rules) from None
+        raise invalid(None, "the body must be exactly one complete zstd frame") from None
+
+
+def _too_large(rules: BodyRules) -> Problem:
+    return TooLarge(f"The body must not be larger than {rules.limit >> 10} KiB, as sent and unpacked")

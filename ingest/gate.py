@@ -1,0 +1,107 @@
+"""When not to accept: a 202 for what can't be stored in time would be a promise we may not keep (contract §2).
+
+A partition is closed while it is parked, and while its oldest event not yet persisted is older than half of
+what the topic keeps. With Postgres away nothing is known of either, and the last word stands: Kafka keeps
+the events, and the second rule is checked again from the log alone as long as the stored offset is known.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from ops import kafka, log
+from ops.clock import Clock
+from ops.db import is_unavailable
+from ops.kafka import KafkaError, LogView
+from ops.settings import Settings
+from ingest.store import Standing, Store
+from schemas.topics import Region, ingest_topic
+
+_LOG = log.get(__name__)
+_TICK_SECONDS = 2.0
+_ANSWER_SECONDS = 10.0
+_PARKED = "This workspace's events can't be stored until an operator has decided: nothing was accepted"
+_BEHIND = "This workspace's events wait too long to be stored: nothing was accepted"
+
+
+class Gate:
+    """One region's partitions, open or closed; looked at every two seconds."""
+
+    def __init__(self, settings: Settings, region: Region, store: Store, clock: Clock) -> None:
+        self._settings = settings
+        self._region = region
+        self._topic = ingest_topic(region)
+        self._store = store
+        self._clock = clock
+        self._closed: dict[int, str] = {}
+        self._standing: dict[int, Standing] | None = None
+        self._view: LogView | None = None
+        self._task: asyncio.Task[None] | None = None
+
+    def closed(self, partition: int) -> str | None:
+        """Why the partition takes nothing now, or ``None``."""
+        return self._closed.get(partition)
+
+    async def start(self) -> None:
+        """Begin to look."""
+        self._task = asyncio.create_task(self._keep_looking())
+
+    async def stop(self) -> None:
+        """Stop looking."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._drop_view()
+
+    async def _keep_looking(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_ANSWER_SECONDS):
+                    await self._look()
+            except Exception as error:
+                if not (is_unavailable(error) or isinstance(error, (KafkaError, kafka.TopicMismatch))):
+                    _LOG.exception("gate", region=self._region)
+                if isinstance(error, KafkaError):
+                    await self._drop_view()
+            await asyncio.sleep(_TICK_SECONDS)
+
+    async def _look(self) -> None:
+        try:
+            self._standing = await self._store.standing()
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+        if self._standing is None:  # never heard from Postgres: then no key is known either
+            return
+        closed = {number: _PARKED for number, one in self._standing.items() if one.parked_reason is not None}
+        self._closed = closed | {number: _BEHIND for number in await self._behind(self._standing)}
+
+    async def _behind(self, standing: dict[int, Standing]) -> list[int]:
+        """Partitions with a record that is older than half the retention and not yet persisted."""
+        if self._view is None:
+            view = LogView(self._settings, self._region)
+            try:
+                await view.start()
+            except BaseException:
+                await view.stop()
+                raise
+            self._view = view
+        partitions = range(self._settings.topic_partitions)
+        half = self._settings.topic_retention_hours * 3_600_000 // 2
+        young = await self._view.first_since(self._topic, partitions, self._clock.micros() // 1000 - half)
+        bounds = await self._view.bounds(self._topic, partitions)
+        return [number for number in partitions if _next_offset(standing.get(number)) < _old_end(young.get(number), bounds[number])]
+
+    async def _drop_view(self) -> None:
+        view, self._view = self._view, None
+        if view is not None:
+            await view.stop()
+
+
+def _next_offset(standing: Standing | None) -> int:
+    return 0 if standing is None else standing.next_offset
+
+
+def _old_end(first_young: int | None, bounds: kafka.Bounds) -> int:
+    """The end of the old records: where the young ones begin, or the log's end when there are none."""
+    return bounds.end if first_young is None else first_young

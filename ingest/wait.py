@@ -1,0 +1,80 @@
+"""``Prefer: wait``: requests that stay until their event is stored share one look at Postgres every few dozen milliseconds."""
+
+from __future__ import annotations
+
+import asyncio
+
+from ops import log
+from ops.db import is_unavailable
+from ops.metrics import Metrics
+from ingest.store import Store
+from schemas.event import StoredEvent
+
+_LOG = log.get(__name__)
+_LOOK_SECONDS = 0.03
+MAX_WAIT_SECONDS = 30
+
+
+class Rejected(Exception):
+    """The event can't be stored; ``GET /v1/events/{id}`` says why."""
+
+
+class Waiters:
+    """The waiting requests of one region."""
+
+    def __init__(self, store: Store, limit: int, metrics: Metrics) -> None:
+        self._store = store
+        self._limit = limit
+        self._gauge = metrics.waiters
+        self._waiting: dict[str, asyncio.Future[StoredEvent]] = {}
+        self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def full(self) -> bool:
+        """Whether another one would be too many: it is answered 202 then."""
+        return len(self._waiting) >= self._limit
+
+    async def wait(self, id: str, seconds: float) -> StoredEvent | None:
+        """The stored event, or ``None`` when the time is over. Raises ``Rejected``."""
+        future: asyncio.Future[StoredEvent] = asyncio.get_running_loop().create_future()
+        self._waiting[id] = future
+        self._gauge.inc()
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+        try:
+            async with asyncio.timeout(seconds):
+                return await future
+        except TimeoutError:
+            return None
+        finally:
+            self._gauge.dec()
+            self._waiting.pop(id, None)
+
+    async def stop(self) -> None:
+        """Let everybody go: they are answered 202."""
+        for future in self._waiting.values():
+            future.cancel()
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _look(self) -> None:
+        try:
+            while self._waiting:
+                await asyncio.sleep(_LOOK_SECONDS)
+                try:
+                    await self._settle()
+                except Exception as error:
+                    if not is_unavailable(error):
+                        _LOG.exception("waiting")
+        finally:
+            self._looking = None
+
+    async def _settle(self) -> None:
+        stored, rejected = await self._store.outcomes(list(self._waiting))
+        for event in stored:
+            if (future := self._waiting.get(event.id)) and not future.done():
+                future.set_result(event)
+        for id in rejected:
+            if (future := self._waiting.get(id)) and not future.done():
+                future.set_exception(Rejected(id))
