@@ -73,14 +73,22 @@ async def _answers(name: str, check: Check) -> bool:
     return True
 
 
-def router(health: Health, registry: CollectorRegistry, internal_tokens: tuple[bytes, ...]) -> APIRouter:
-    """The four routes. ``internal_tokens`` are INTERNAL_TOKEN and, if set, its predecessor."""
-    routes = APIRouter(tags=["operations"])
+def internal_only(settings: Settings) -> Callable[..., None]:
+    """A dependency that admits INTERNAL_TOKEN and, if set, its predecessor, and answers all else with 401."""
+    tokens = settings.secrets("internal_token")
 
-    async def internal(x_internal_token: Annotated[str, Header()] = "") -> None:
+    def check(x_internal_token: Annotated[str, Header()] = "") -> None:
         given = x_internal_token.encode()
-        if not any(hmac.compare_digest(given, token) for token in internal_tokens):
-            raise Unauthorized("A valid x-internal-token is required")
+        if not any(hmac.compare_digest(given, token) for token in tokens):
+            raise Unauthorized("A valid x-internal-token is required.")
+
+    return check
+
+
+def router(settings: Settings, health: Health, registry: CollectorRegistry) -> APIRouter:
+    """The four routes."""
+    routes = APIRouter(tags=["operations"])
+    inside = [Depends(internal_only(settings))]
 
     @routes.get("/health", summary="Is the process alive?")
     async def alive() -> dict[str, str]:
@@ -92,11 +100,11 @@ def router(health: Health, registry: CollectorRegistry, internal_tokens: tuple[b
         body = orjson.dumps({"status": "unavailable", "missing": missing} if missing else {"status": "ready"})
         return Response(body, 503 if missing else 200, {"Retry-After": "1"} if missing else None, "application/json")
 
-    @routes.get("/internal/health", dependencies=[Depends(internal)], summary="Status, uptime, and what is missing")
+    @routes.get("/internal/health", dependencies=inside, summary="Status, uptime, and what is missing")
     async def report() -> dict[str, Any]:
         return await health.report()
 
-    @routes.get("/internal/metrics", dependencies=[Depends(internal)], summary="Prometheus metrics, as text or JSON")
+    @routes.get("/internal/metrics", dependencies=inside, summary="Prometheus metrics, as text or JSON")
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         if "application/json" in accept:
             return Response(_metrics_json(registry), media_type="application/json")
@@ -105,17 +113,11 @@ def router(health: Health, registry: CollectorRegistry, internal_tokens: tuple[b
     return routes
 
 
-def internal_tokens(settings: Settings) -> tuple[bytes, ...]:
-    """The values ``x-internal-token`` may have."""
-    tokens = (settings.internal_token, settings.internal_token_previous)
-    return tuple(token.get_secret_value().encode() for token in tokens if token is not None)
-
-
 def create_app(settings: Settings, health: Health, metrics: Metrics) -> FastAPI:
     """An app of these routes alone, for a process that serves nothing else over HTTP."""
     app = FastAPI(title=health.service, openapi_url=None)
     web.install(app, metrics)
-    app.include_router(router(health, metrics.registry, internal_tokens(settings)))
+    app.include_router(router(settings, health, metrics.registry))
     return app
 
 

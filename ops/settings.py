@@ -141,6 +141,11 @@ class Settings(DatabaseSettings):
             raise ValueError("REGIONS names no region")
         return self
 
+    def secrets(self, name: str) -> tuple[bytes, ...]:
+        """The secret of that field and, while it is rotated, its predecessor: sign with the first, accept both."""
+        values: list[SecretStr | None] = [getattr(self, name), getattr(self, f"{name}_previous")]
+        return tuple(value.get_secret_value().encode() for value in values if value is not None)
+
     def kafka(self, region: Region) -> str:
         """The region's bootstrap servers. Raises ``ValueError`` when none are set."""
         own: str | None = getattr(self, f"kafka_bootstrap_{region.lower()}")

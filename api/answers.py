@@ -1,0 +1,40 @@
+"""Answers as bytes, and how they stand in the OpenAPI document."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import orjson
+from fastapi import Response
+
+from api.models import Error
+from schemas.event import format_time
+from schemas.problems import InternalError, Problem, Unavailable
+
+_ALWAYS: tuple[type[Problem], ...] = (InternalError, Unavailable)
+
+
+def json(body: bytes) -> Response:
+    """A success with a body that is JSON already."""
+    return Response(body, media_type="application/json")
+
+
+def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | None) -> Response:
+    """``{data, nextCursor, …}`` of rows that are JSON objects already."""
+    rest = orjson.dumps({"nextCursor": next_cursor, **more})
+    return json(b'{"data":[%b],%b' % (b",".join(rows), rest[1:]))
+
+
+def time(micros: int | None) -> str | None:
+    """The time's JSON value."""
+    return None if micros is None else format_time(micros)
+
+
+def documented(model: Any, *problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of a route: its success (a pydantic model or a union of some), and each problem it may answer with."""
+    answers: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    for problem in (*problems, *_ALWAYS):
+        answers[problem.code.status] = {"model": Error, "description": f"{problem.code}: {problem.__doc__}"}
+    # Without a default, FastAPI documents a 422 of its own that never occurs here.
+    return answers | {"default": {"model": Error, "description": "Any other problem, in the same shape."}}

@@ -1,0 +1,89 @@
+"""The query API, built by hand: ``create_app(settings)``."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from typing import TypedDict
+
+from fastapi import Depends, FastAPI
+from prometheus_client import CollectorRegistry
+
+from api import docs, events, parameters, rejections, schemas, workspaces
+from api.context import Parts
+from api.cursor import Cursors
+from api.store import Store
+from ops import health, web
+from ops.auth import Authenticator, CachePolicy
+from ops.clock import SystemClock
+from ops.db import Pool, Timeouts, open_pool
+from ops.metrics import Metrics
+from ops.settings import Settings
+from ops.store import PostgresKeys
+from schemas.topics import Region
+
+_SERVICE = "hyrelog-api"
+_KEY_POOL_SIZE = 2
+"""Key look-ups have connections of their own, so that slow queries never hold up who is calling."""
+
+
+class State(TypedDict):
+    """The state that every request sees."""
+
+    parts: Parts
+
+
+def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> FastAPI:
+    """The app. It starts, and answers 503, while databases are away. Metrics go to ``registry``, its own by default."""
+    metrics = Metrics(registry or CollectorRegistry())
+    checks: dict[str, health.Check] = {}
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
+        async with AsyncExitStack() as stack:
+            parts = await _open(settings, metrics, stack)
+            for region in settings.regions:
+                checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
+            yield State(parts=parts)
+
+    app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    web.install(app, metrics)
+
+    @app.get("/", tags=["operations"], summary="What this is", dependencies=[Depends(parameters.none)])
+    async def root() -> dict[str, str]:
+        return {"service": _SERVICE, "version": app.version, "status": "running"}
+
+    app.include_router(health.router(settings, health.Health(_SERVICE, checks, SystemClock()), metrics.registry))
+    for router in (events.router, workspaces.router, rejections.router, schemas.router):
+        app.include_router(router)
+    app.include_router(rejections.operator_router(settings))
+    docs.install(app)
+    return app
+
+
+async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
+    pools: dict[Region, Pool] = {}
+    key_pools: dict[Region, Pool] = {}
+    for region in settings.regions:
+        pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
+        key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
+    keys, clock = PostgresKeys(key_pools), SystemClock()
+    authenticator = Authenticator(keys, settings.secrets("api_key_secret"), clock=clock, metrics=metrics, policy=CachePolicy())
+    stack.push_async_callback(authenticator.close)
+    return Parts(Store(pools, metrics), Cursors(settings.secrets("cursor_secret")), authenticator)
+
+
+async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:
+    timeouts = Timeouts(statement=settings.statement_timeout_seconds)
+    pool = await open_pool(settings.database_url(region), application_name=_SERVICE, region=region, max_size=size, timeouts=timeouts)
+    stack.callback(pool.terminate)
+    return pool
+
+
+def _version() -> str:
+    try:
+        return version("hyrelog")
+    except PackageNotFoundError:
+        return "0.0.0+source"

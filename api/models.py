@@ -1,0 +1,140 @@
+"""The shapes of the answers, for the OpenAPI document. Answers are joined from bytes and never pass through these."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+Group = Annotated[dict[str, Any] | None, Field(description="Exactly the canonical JSON that was committed to; null when absent or erased.")]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel)
+
+
+class ErrorDetail(_Shape):
+    """One finding."""
+
+    index: int = Field(description="The event's place in a batch, from 0.")
+    field: str
+    message: str
+
+
+class Error(_Shape):
+    """Every answer that is not a success."""
+
+    error: str
+    code: str
+    details: list[ErrorDetail]
+    trace_id: str
+
+
+class Context(BaseModel):
+    """Where the request that posted the event came from."""
+
+    ip_address: str | None = Field(alias="ipAddress")
+    user_agent: str | None = Field(alias="userAgent")
+
+
+class OfGroups(BaseModel):
+    """A value for each of the four groups; null where the group is absent (or, for salts, erased)."""
+
+    actor: str | None
+    resource: str | None
+    context: str | None
+    metadata: str | None
+
+
+class Verification(_Shape):
+    """All that leaf and hash can be computed from again, with the event itself."""
+
+    v: Literal[1]
+    commitments: OfGroups
+    salts: OfGroups
+
+
+class Event(_Shape):
+    """A stored event."""
+
+    id: str
+    company_id: str
+    workspace_id: str
+    project_id: str | None
+    tenant_id: str | None
+    data_region: Literal["US", "EU", "UK", "AU"]
+    seq: int = Field(ge=1, description="Its place in the workspace's chain: 1, 2, 3 … without a gap.")
+    timestamp: datetime = Field(description="When it happened, as the producer says; six decimals and Z.")
+    received_at: datetime = Field(description="When it was accepted.")
+    category: str
+    action: str
+    outcome: Literal["SUCCESS", "FAILURE", "DENIED"] | None
+    actor: Group
+    resource: Group
+    context: Context | None
+    metadata: Group
+    trace_id: str
+    prev_hash: Hash
+    hash: Hash
+    erased_at: datetime | None = Field(None, description="When personal data in it was erased; only there if it was.")
+    verification: Verification | None = Field(None, description="Only there when asked for, and always in `GET /v1/events/{id}`.")
+
+
+class RejectedEvent(_Shape):
+    """An event that was accepted and could not be stored."""
+
+    id: str
+    status: Literal["REJECTED"]
+    reason: str
+
+
+class EventPage(_Shape):
+    """A page of events."""
+
+    data: list[Event]
+    next_cursor: str | None = Field(description="Null on the last page.")
+    hot_since: datetime | None = Field(description="Events older than this are in the archive; null: none are.")
+
+
+class Chain(_Shape):
+    """The newest link of a workspace's chain; seq 0 and 64 zeros before its first event."""
+
+    workspace_id: str
+    seq: int
+    hash: Hash
+    updated_at: datetime | None
+
+
+class Rejection(_Shape):
+    """Why an accepted event could not be stored."""
+
+    id: str | None
+    workspace_id: str | None
+    reason: str
+    detail: str
+    received_at: datetime | None
+    rejected_at: datetime
+
+
+class RejectionPage(_Shape):
+    """A page of rejections."""
+
+    data: list[Rejection]
+    next_cursor: str | None
+
+
+class OperatorRejection(Rejection):
+    """The same with what only the operator sees."""
+
+    company_id: str | None
+    original: str = Field(description="The record's bytes, base64.")
+
+
+class OperatorRejectionPage(_Shape):
+    """A page of rejections for the operator."""
+
+    data: list[OperatorRejection]
+    next_cursor: str | None

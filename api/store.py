@@ -1,0 +1,154 @@
+"""What the query API reads. Every read is the caller's own: scoped by company, and by workspace for a workspace key."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from struct import Struct
+from time import perf_counter
+from typing import Any
+from uuid import UUID
+
+from api.cursor import Position
+from ops import log
+from ops.auth import Principal
+from ops.db import Connection, Pool, Row, is_unavailable, load_queries
+from ops.metrics import Metrics
+from ops.rows import to_stored
+from schemas.chain import START, Head
+from schemas.event import StoredEvent
+from schemas.problems import Unavailable
+from schemas.topics import Region
+
+_ACQUIRE_SECONDS = 5.0
+_NO_TIE = bytes(16)
+_SEQ = Struct(">8xq")
+_PLACE = Struct(">iqi")
+_LATEST = Position(252_455_615_999_999_999, _PLACE.pack(2**31 - 1, 2**63 - 1, 2**31 - 1))  # the end of the year 9969
+_LOG = log.get(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class EventFilter:
+    """Which events, in which order. Times are microseconds: ``start`` inclusive, ``end`` exclusive."""
+
+    workspace_id: str | None
+    start: int
+    end: int
+    category: str | None
+    action: str | None
+    action_prefix: str | None
+    descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """An accepted event that could not be stored. Times are microseconds; operators also see company and original bytes."""
+
+    id: str | None
+    workspace_id: str | None
+    reason: str
+    detail: str
+    received_at: int | None
+    rejected_at: int
+    company_id: str | None = None
+    original: bytes | None = None
+
+
+class Store:
+    """The regions' databases, in the API's role. Every method raises ``Unavailable`` while the database can't answer."""
+
+    def __init__(self, pools: Mapping[Region, Pool], metrics: Metrics) -> None:
+        self._pools = pools
+        self._metrics = metrics
+        self._sql = load_queries("api")
+
+    async def ping(self, region: Region) -> None:
+        """Ask the region's database anything at all."""
+        async with self._reading(region, "ping") as connection:
+            await connection.execute("SELECT 1")
+
+    async def event(self, caller: Principal, event_id: str) -> StoredEvent | str | None:
+        """The stored event, or the reason of its rejection, or ``None``."""
+        scope = (event_id, caller.company_id, caller.workspace_id)
+        async with self._reading(caller.region, "event") as connection:
+            row = await connection.fetchrow(self._sql["event_by_id"], *scope)
+            if row is not None:
+                return to_stored(row, caller.region)
+            reason: str | None = await connection.fetchval(self._sql["rejection_by_id"], *scope)
+            return reason
+
+    async def events(
+        self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int
+    ) -> list[tuple[StoredEvent, Position]]:
+        """Up to ``limit`` events behind ``after``, each with its position."""
+        whole_company = wanted.workspace_id is None
+        name = f"{'company' if whole_company else 'workspace'}_events_{'desc' if wanted.descending else 'asc'}"
+        edge = after or Position(wanted.end if wanted.descending else wanted.start, _NO_TIE)
+        tie: UUID | int = UUID(bytes=edge.tie) if whole_company else _SEQ.unpack(edge.tie)[0]
+        arguments: list[Any] = [edge.time, tie, wanted.start if wanted.descending else wanted.end]
+        if not whole_company:
+            arguments.insert(0, wanted.workspace_id)
+        filters = (wanted.category, wanted.action, wanted.action_prefix)
+        async with self._reading(caller.region, name) as connection:
+            rows = await connection.fetch(self._sql[name], caller.company_id, *arguments, *filters, limit)
+        events = [to_stored(row, caller.region) for row in rows]
+        return [(event, Position(event.timestamp, _tie(event, whole_company))) for event in events]
+
+    async def chain(self, caller: Principal, workspace_id: str) -> tuple[Head, int | None] | None:
+        """The head of the workspace's chain and when it moved (microseconds); ``None`` when it is not the caller's."""
+        async with self._reading(caller.region, "chain") as connection:
+            row = await connection.fetchrow(self._sql["chain_of_workspace"], workspace_id, caller.company_id, caller.workspace_id)
+        if row is None:
+            return None
+        return (START, None) if row["seq"] is None else (Head(row["seq"], row["hash"]), row["updated_at"])
+
+    async def rejections(
+        self, caller: Principal, workspace_id: str | None, after: Position | None, limit: int
+    ) -> list[tuple[Rejection, Position]]:
+        """Up to ``limit`` rejections behind ``after``, newest first, each with its position."""
+        edge = _edge(after)
+        async with self._reading(caller.region, "rejections") as connection:
+            rows = await connection.fetch(self._sql["rejections_of_company"], caller.company_id, workspace_id, *edge, limit)
+        return [_rejection(row) for row in rows]
+
+    async def all_rejections(self, region: Region, after: Position | None, limit: int) -> list[tuple[Rejection, Position]]:
+        """The same for the operator: of every company, with the original bytes."""
+        async with self._reading(region, "all_rejections") as connection:
+            rows = await connection.fetch(self._sql["rejections_of_region"], *_edge(after), limit)
+        return [_rejection(row) for row in rows]
+
+    @asynccontextmanager
+    async def _reading(self, region: Region, query: str) -> AsyncIterator[Connection]:
+        started = perf_counter()
+        try:
+            async with self._pools[region].acquire(timeout=_ACQUIRE_SECONDS) as connection:
+                yield connection
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            _LOG.warning("query failed", query=query, region=region, error=type(error).__name__)
+            raise Unavailable from error
+        finally:
+            self._metrics.query_seconds.labels(query, region).observe(perf_counter() - started)
+
+
+def _tie(event: StoredEvent, whole_company: bool) -> bytes:
+    return UUID(event.id).bytes if whole_company else _SEQ.pack(event.seq)
+
+
+def _edge(after: Position | None) -> tuple[int, int, int, int]:
+    edge = after or _LATEST
+    return (edge.time, *_PLACE.unpack(edge.tie))
+
+
+def _rejection(row: Row) -> tuple[Rejection, Position]:
+    place = _PLACE.pack(row["source_partition"], row["source_offset"], row["source_index"])
+    of_operator = (_text(row["company_id"]), row["original"]) if "original" in row else (None, None)
+    columns = (row["reason"], row["detail"], row["received_at"], row["rejected_at"])
+    return Rejection(_text(row["id"]), _text(row["workspace_id"]), *columns, *of_operator), Position(row["rejected_at"], place)
+
+
+def _text(value: UUID | None) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,159 @@
+"""The OpenAPI entries of ingest's two routes, which are served without a framework (contract §2 "Ingest")."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from schemas.incoming import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_TENANT_CHARACTERS
+from schemas.problems import Code
+
+_Json = dict[str, Any]
+
+
+def _ref(name: str) -> _Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _content(schema: _Json, kind: str = "application/json") -> _Json:
+    return {kind: {"schema": schema}}
+
+
+def _nullable(schema: _Json) -> _Json:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def _group(description: str, **members: str) -> _Json:
+    extracted = {name: _nullable({"type": "string", "description": text}) for name, text in members.items()}
+    return _nullable({"type": "object", "description": description, "properties": extracted, "additionalProperties": True})
+
+
+def _problem(code: Code, description: str) -> tuple[str, _Json]:
+    return str(code.status), {"description": f"{code}: {description}", "content": _content(_ref("Error"))}
+
+
+_SHORT: Final = "At most 255 bytes of UTF-8."
+_UUID: Final = {"type": "string", "format": "uuid"}
+_TIME: Final = {"type": "string", "format": "date-time"}
+
+COMPONENTS: Final[_Json] = {
+    "IncomingEvent": {
+        "type": "object",
+        "description": "An event as posted. Whatever is in `actor`, `resource` and `metadata` can be erased later; nothing else can.",
+        "required": ["category", "action"],
+        "additionalProperties": False,
+        "properties": {
+            "timestamp": _nullable({**_TIME, "description": "When it happened; the time of receipt when absent. At most 24 h ahead."}),
+            "projectId": _nullable({**_UUID, "description": "A project of the workspace."}),
+            "tenantId": _nullable(
+                {"type": "string", "minLength": 1, "maxLength": MAX_TENANT_CHARACTERS, "description": "Your own customer; opaque to us."}
+            ),
+            "category": {"type": "string", "pattern": "^[a-z][a-z0-9._-]{0,63}$"},
+            "action": {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"},
+            "outcome": _nullable({"type": "string", "enum": ["SUCCESS", "FAILURE", "DENIED"]}),
+            "actor": _group("Who did it.", id=_SHORT, type=_SHORT, name="", email=_SHORT, role=_SHORT),
+            "resource": _group("To what.", type=_SHORT, id=_SHORT, name=""),
+            "metadata": _group("Anything else."),
+            "idempotencyKey": _nullable(
+                {"type": "string", "pattern": "^[ -~]{1,255}$", "description": "The same as the header `Idempotency-Key`."}
+            ),
+        },
+    },
+    "AcceptedEvent": {
+        "type": "object",
+        "description": "The event is safe: Kafka acknowledged it.",
+        "required": ["id", "status", "receivedAt"],
+        "properties": {"id": _UUID, "status": {"const": "ACCEPTED", "type": "string"}, "receivedAt": _TIME},
+    },
+    "AcceptedBatch": {
+        "type": "object",
+        "description": "All events of the batch are safe, in the order in which they were posted.",
+        "required": ["accepted", "events"],
+        "properties": {
+            "accepted": {"type": "integer"},
+            "events": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["id", "status"],
+                    "properties": {"id": _UUID, "status": {"type": "string", "enum": ["ACCEPTED", "REPLAYED"]}},
+                },
+            },
+        },
+    },
+}
+
+_PROBLEMS: Final = dict(
+    (
+        _problem(Code.VALIDATION_ERROR, "The body or a header is not valid; `details` name each index and field."),
+        _problem(Code.UNAUTHORIZED, "A valid API key is required."),
+        _problem(Code.FORBIDDEN, "Only a workspace's key may write."),
+        _problem(Code.REQUEST_TIMEOUT, "The body arrived too slowly."),
+        _problem(Code.PAYLOAD_TOO_LARGE, "The body, unpacked, or an event in it is too large."),
+        _problem(Code.UNSUPPORTED_MEDIA_TYPE, "The content type or coding is not supported."),
+        _problem(Code.INTERNAL_ERROR, "Something went wrong on our side."),
+        _problem(
+            Code.UNAVAILABLE,
+            "Not accepted as far as we know, but the outcome is open: the event may still be stored. "
+            "With an idempotency key it is safe to send again, without one it may double.",
+        ),
+    )
+)
+_CODING: Final = {
+    "name": "Content-Encoding",
+    "in": "header",
+    "schema": {"type": "string", "enum": ["gzip", "zstd"]},
+    "description": "One coding; the size limits hold for the unpacked body.",
+}
+_PREFER: Final = {
+    "name": "Prefer",
+    "in": "header",
+    "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    "description": "`wait=N`: answer once the event is stored, if that takes no more than N seconds (30 at most).",
+}
+_IDEMPOTENCY: Final = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Makes it safe to send the event again.",
+}
+
+PATHS: Final[_Json] = {
+    "/v1/events": {
+        "post": {
+            "tags": ["events"],
+            "operationId": "post_event",
+            "summary": "Record an event",
+            "description": (
+                "202 says that the event is safe and will be chained and stored in order. "
+                f"A body holds at most {MAX_BODY_BYTES >> 10} KiB, the event in canonical form at most {MAX_EVENT_BYTES >> 10} KiB."
+            ),
+            "security": [{"API key": []}],
+            "parameters": [_CODING, _PREFER, _IDEMPOTENCY],
+            "requestBody": {"required": True, "content": _content(_ref("IncomingEvent"))},
+            "responses": {
+                "201": {"description": "With `Prefer: wait`: the event as stored.", "content": _content(_ref("Event"))},
+                "202": {"description": "Accepted.", "content": _content(_ref("AcceptedEvent"))},
+                **_PROBLEMS,
+            },
+        }
+    },
+    "/v1/events/batch": {
+        "post": {
+            "tags": ["events"],
+            "operationId": "post_events",
+            "summary": "Record up to a thousand events at once",
+            "description": (
+                f"A JSON array, or NDJSON: at most {MAX_BATCH_EVENTS:,} events and {MAX_BATCH_BYTES >> 20} MiB. "
+                "All or nothing: one bad event refuses the batch, naming its index and field. Idempotency keys go into the events."
+            ),
+            "security": [{"API key": []}],
+            "parameters": [_CODING],
+            "requestBody": {
+                "required": True,
+                "content": _content({"type": "array", "items": _ref("IncomingEvent")})
+                | _content({"type": "string", "description": "One IncomingEvent a line."}, "application/x-ndjson"),
+            },
+            "responses": {"202": {"description": "Accepted.", "content": _content(_ref("AcceptedBatch"))}, **_PROBLEMS},
+        }
+    },
+}
