@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +11,8 @@ import typer
 from rich.console import Console
 
 from ops.local import logfiles, report
+from ops.local.demo import DemoError, tell
+from ops.local.kafka import KafkaError
 from ops.local.postgres import PostgresError
 from ops.local.progress import shown
 from ops.local.runner import PartError
@@ -23,17 +27,34 @@ OnlyOption = Annotated[str, typer.Option(help="Just these parts, comma separated
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, status, logs):
+    for command in (up, down, status, logs, demo):
         app.command()(command)
 
 
 def up(state: StateOption, workers: WorkersOption = None, only: OnlyOption = "") -> None:
     """Start what is not running; what runs and answers is left alone."""
-    stack = Stack(State(state), workers=workers)
+    with _explained():
+        _bring_up(State(state), workers, only)
+
+
+def demo(state: StateOption) -> None:
+    """Start the stack, send a few events and follow them to the end; leaves the stack running."""
+    with _explained():
+        _bring_up(State(state))
+        tell(State(state), Console())
+
+
+def _bring_up(state: State, workers: int | None = None, only: str = "") -> None:
+    with shown(Console()) as progress:
+        Stack(state, workers=workers).up([name.strip() for name in only.split(",") if name.strip()], progress)
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """What can go wrong on a machine is told in a sentence, not as a traceback."""
     try:
-        with shown(Console()) as progress:
-            stack.up([name.strip() for name in only.split(",") if name.strip()], progress)
-    except (PartError, MissingToolError, PostgresError) as error:
+        yield
+    except (PartError, MissingToolError, PostgresError, KafkaError, DemoError) as error:
         raise SystemExit(f"hyrelog: {error}") from error
 
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ops.local.environment import Role, database_name, database_url, object_store
+from ops.local.environment import Role, database_name, database_url, object_store, service_settings
 from ops.local.state import State, write_private
 from ops.seed import SeedSettings, Tenant, seed
-from ops.settings import Settings
 from schemas.keys import ENTROPY_BYTES, Scope, make_key
 from schemas.topics import REGIONS
 
@@ -19,9 +18,9 @@ def demo_entropy(state: State, scope: Scope) -> bytes:
     return bytes.fromhex(state.secret(f"demo.{scope.name.lower()}"))[:ENTROPY_BYTES]
 
 
-def write_demo_env(state: State, owner: Settings) -> Path:
+def write_demo_env(state: State) -> Path:
     """Seed the demo's company where it is missing and write the file. Returns its path."""
-    tenant = seed(owner, SeedSettings(), lambda scope: demo_entropy(state, scope))
+    tenant = seed(service_settings(state, Role.OWNER), SeedSettings(), lambda scope: demo_entropy(state, scope))
     path = state.root / FILE
     write_private(path, "".join(f"{name}={value}\n" for name, value in _values(state, tenant).items()))
     return path

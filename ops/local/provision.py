@@ -1,4 +1,4 @@
-"""What the servers of a stack need before our own processes start: databases, roles, topics, buckets, a first company."""
+"""What the servers of a stack need before our own processes start: databases, roles, topics, buckets."""
 
 from __future__ import annotations
 
@@ -6,13 +6,11 @@ import asyncio
 from concurrent.futures import ThreadPoolExecutor
 
 from ops.kafka import ensure_topics
-from ops.local.envfile import write_demo_env
 from ops.local.environment import Role, database_name, database_url, service_settings
 from ops.local.postgres import create_databases, create_logins
 from ops.local.state import State
 from ops.migrate import migrate
 from ops.objects import ensure_buckets
-from ops.settings import Settings
 from schemas.topics import REGIONS
 
 
@@ -21,7 +19,7 @@ def provision(state: State) -> None:
     settings = service_settings(state, Role.OWNER)
     with ThreadPoolExecutor() as pool:
         steps = [
-            pool.submit(_databases, state, settings),
+            pool.submit(_databases, state),
             pool.submit(asyncio.run, ensure_topics(settings)),
             pool.submit(ensure_buckets, settings),
         ]
@@ -29,9 +27,8 @@ def provision(state: State) -> None:
             step.result()
 
 
-def _databases(state: State, settings: Settings) -> None:
+def _databases(state: State) -> None:
     create_databases(state)
     for region in REGIONS:
         migrate(database_url(state, Role.OWNER, database_name(region)), region, is_demo=True)
     create_logins(state)
-    write_demo_env(state, settings)

@@ -8,9 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 from signal import SIGKILL, Signals
 
 from ops.local import apps, kafka, postgres, s3
+from ops.local.envfile import write_demo_env
 from ops.local.progress import Progress, Silent
 from ops.local.provision import provision
-from ops.local.runner import Runner
+from ops.local.runner import PartError, Runner
 from ops.local.state import State
 
 SERVERS = ("kafka", "postgres", "s3")
@@ -36,6 +37,8 @@ class Stack:
 
     def up(self, only: Collection[str] = (), progress: Progress | None = None) -> None:
         """Start what is not running and ready, servers first. Raises :class:`ops.local.runner.PartError`."""
+        if unknown := set(only) - self.runners.keys():
+            raise PartError(f"no part is called {', '.join(sorted(unknown))}; there are {', '.join(self.runners)}")
         chosen = [name for name in self.runners if name not in self._surplus and (not only or name in only)]
         self._stop_all(self._surplus)
         progress = progress or Silent()
@@ -43,10 +46,13 @@ class Stack:
         self._bring_up([name for name in chosen if name in SERVERS], progress)
         if self._server_ports() != before:
             self._stop_all(self._others())  # they were told the old ports
-        if set(SERVERS) <= set(chosen):
+        is_whole = set(SERVERS) <= set(chosen)
+        if is_whole:
             with progress.step("databases, topics, buckets"):
                 provision(self.state)
         self._bring_up([name for name in chosen if name not in SERVERS], progress)
+        if is_whole:
+            write_demo_env(self.state)  # last, as starting a part may have moved its port
 
     def down(self) -> None:
         """Stop all that runs, the servers last; the data stays."""
