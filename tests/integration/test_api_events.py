@@ -33,7 +33,7 @@ class Site:
     events: tuple[list[StoredEvent], list[StoredEvent]]
     superuser: Database
 
-    async def get(self, path: str, key: str | None = None, **parameters: str | int) -> httpx.Response:
+    async def get(self, path: str, key: str | None = None, /, **parameters: str | int) -> httpx.Response:
         return await self.client.get(path, params=parameters, headers={"Authorization": f"Bearer {key or self.tenant.workspaces[0].key}"})
 
     async def ids(self, key: str | None = None, **parameters: str | int) -> list[str]:
@@ -188,14 +188,15 @@ async def test_a_parameter_given_twice_is_400(site: Site) -> None:
 async def test_a_cursor_is_good_for_its_own_list_only(site: Site) -> None:
     cursor = (await site.get("/v1/events", limit=1, category="user")).json()["nextCursor"]
     other_key = site.tenant.workspaces[1].key
-    for key, parameters in (
+    elsewhere: tuple[tuple[str | None, dict[str, str]], ...] = (
         (None, {}),
         (None, {"category": "billing"}),
         (None, {"category": "user", "order": "asc"}),
         (other_key, {"category": "user"}),
         (site.tenant.key, {"category": "user"}),
-    ):
-        answer = await site.get("/v1/events", key, cursor=cursor, **parameters)
+    )
+    for key, parameters in elsewhere:
+        answer = await site.get("/v1/events", key, **{"cursor": cursor, **parameters})
         assert problem(answer) == (400, "VALIDATION_ERROR", ["cursor"]), (key, parameters)
     assert (await site.get("/v1/events", cursor=cursor, category="user", limit=9)).status_code == 200
 
