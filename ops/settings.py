@@ -97,6 +97,10 @@ class Settings(DatabaseSettings):
     )
     body_timeout_seconds: float = Field(default=15.0, gt=0, description="Longest wait for the next piece of a request body; then 408.")
 
+    # --- HTTP --------------------------------------------------------------------------------
+    http_host: str = Field(default="127.0.0.1", description="Address on which ingest and the API listen.")
+    http_port: int = Field(default=8080, ge=1, le=65535, description="Port on which ingest and the API listen.")
+
     # --- API ---------------------------------------------------------------------------------
     statement_timeout_seconds: float = Field(default=5.0, gt=0, description="PostgreSQL's statement_timeout of a query; then 503.")
     api_pool_size: int = Field(default=8, ge=1, le=200, description="Connections per region of the query API.")

@@ -7,29 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from ops import log
 from ops.local.environment import Role, service_settings
 from ops.local.merged import MergedRegistry
 from ops.local.state import State
-
-Message = MutableMapping[str, Any]
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-App = Callable[[Scope, Receive, Send], Awaitable[None]]
+from ops.serve import App, Message, Receive, Scope, Send, serve
 
 _INGEST_PATHS = frozenset({"/v1/events", "/v1/events/batch"})
-_BACKLOG = 2048
-_SHUTDOWN_SECONDS = 20
 
 
 class LifespanError(Exception):
@@ -115,19 +107,7 @@ def main() -> None:
     """Serve until SIGTERM."""
     state = State(Path(sys.argv[1]))
     log.configure(service_settings(state, Role.API).log_level, "gateway")
-    uvicorn.run(
-        build(state),
-        host="127.0.0.1",
-        port=state.port("gateway"),
-        loop="uvloop",
-        http="httptools",
-        lifespan="on",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        backlog=_BACKLOG,
-        timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
-    )
+    serve(build(state), host="127.0.0.1", port=state.port("gateway"))
 
 
 if __name__ == "__main__":

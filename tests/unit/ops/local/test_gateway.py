@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from ops.local.gateway import App, Dispatcher, Message, Mounted, Receive, Scope, Send
+from ops.local.gateway import Dispatcher, Mounted
+from ops.serve import App, Message, Receive, Scope, Send
 
 
 class Toy:

@@ -1,0 +1,19 @@
+#!/bin/sh
+# First start of the database server: a database per region, their owner, and a login for each service.
+# The group roles carry the grants; the migrations make them where they are missing, and give them their grants.
+set -eu
+
+psql -v ON_ERROR_STOP=1 --username postgres \
+  -v owner="$OWNER_PASSWORD" -v streams="$STREAMS_PASSWORD" -v ingest="$INGEST_PASSWORD" -v api="$API_PASSWORD" <<'SQL'
+CREATE ROLE hyrelog_owner LOGIN CREATEROLE PASSWORD :'owner';
+CREATE ROLE hyrelog_streams NOLOGIN;
+CREATE ROLE hyrelog_ingest NOLOGIN;
+CREATE ROLE hyrelog_api NOLOGIN;
+CREATE ROLE streams_login LOGIN PASSWORD :'streams' IN ROLE hyrelog_streams;
+CREATE ROLE ingest_login LOGIN PASSWORD :'ingest' IN ROLE hyrelog_ingest;
+CREATE ROLE api_login LOGIN PASSWORD :'api' IN ROLE hyrelog_api;
+CREATE DATABASE hyrelog_us OWNER hyrelog_owner;
+CREATE DATABASE hyrelog_eu OWNER hyrelog_owner;
+CREATE DATABASE hyrelog_uk OWNER hyrelog_owner;
+CREATE DATABASE hyrelog_au OWNER hyrelog_owner;
+SQL
