@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping
-from time import perf_counter
 
 import orjson
 
+from ingest.gate import Gate
 from ops.clock import Clock
 from ops.kafka import KafkaError, partition_of
 from ops.metrics import Metrics
 from ops.publish import AckTimeout, Publisher, Pushback, Record
-from ingest.gate import Gate
 from schemas import codec, ids
 from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
 from schemas.incoming import IncomingEvent
@@ -48,7 +47,6 @@ class Acceptor:
         self._partitions = partitions
         self._clock = clock
         self._accepted = {region: metrics.accepted.labels(region.value).inc for region in publishers}
-        self._ack_seconds = {region: metrics.ack_seconds.labels(region.value).observe for region in publishers}
         self._errors = metrics.publish_errors
         self._topics = {region: ingest_topic(region) for region in publishers}
 
@@ -67,16 +65,15 @@ class Acceptor:
             if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
                 await asyncio.sleep(0)  # a large batch must not keep all others waiting
             random = os.urandom(_RANDOM_BYTES)
-            id = ids.uuid7(receipt.received_at, random[SALTS_BYTES:])
-            made.append(id)
-            items.append(seal(event, receipt, id=id, salts=random, tenancy=tenancy))
+            event_id = ids.uuid7(receipt.received_at, random[SALTS_BYTES:])
+            made.append(event_id)
+            items.append(seal(event, receipt, id=event_id, salts=random, tenancy=tenancy))
         record = Record(receipt.workspace_id.encode(), envelope(tenancy, items), [("traceparent", traceparent)])
         await self._publish(region, partition, record)
         self._accepted[region](len(made))
         return made
 
     async def _publish(self, region: Region, partition: int, record: Record) -> None:
-        began = perf_counter()
         try:
             await self._publishers[region].submit(self._topics[region], partition, [record])
         except Pushback as error:
@@ -85,7 +82,6 @@ class Acceptor:
         except (AckTimeout, KafkaError) as error:
             self._count_error(region, error)
             raise Unavailable(UNKNOWN_OUTCOME) from None
-        self._ack_seconds[region](perf_counter() - began)
 
     def _count_error(self, region: Region, error: Exception) -> None:
         self._errors.labels(region.value, type(error).__name__).inc()

@@ -7,6 +7,11 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
+from ingest.accept import Acceptor
+from ingest.events import Endpoint
+from ingest.gate import Gate
+from ingest.store import Store
+from ingest.wait import Waiters
 from ops import db, health, kafka
 from ops.auth import INGEST_POLICY, Authenticator
 from ops.clock import Clock, SystemClock
@@ -16,11 +21,6 @@ from ops.publish import Publisher
 from ops.settings import Settings
 from ops.store import PostgresKeys
 from ops.web import send_problem, trace_id
-from ingest.accept import Acceptor
-from ingest.events import Endpoint
-from ingest.gate import Gate
-from ingest.store import Store
-from ingest.wait import Waiters
 from schemas.problems import MethodNotAllowed
 from schemas.topics import Region
 
@@ -67,7 +67,7 @@ class IngestApp:
         await receive()
         try:
             await self._open()
-        except Exception as error:  # uvicorn prints it and ends the process
+        except Exception as error:  # noqa: BLE001 - uvicorn prints it and ends the process
             await self._exits.aclose()
             await send({"type": "lifespan.startup.failed", "message": f"{type(error).__name__}: {error}"})
             return
@@ -116,6 +116,7 @@ class IngestApp:
             max_unacked_bytes=self._settings.ingest_max_unacked_bytes,
             ack_timeout=self._settings.ingest_ack_timeout_seconds,
             on_rebuild=self._metrics.producer_rebuilds.labels(region.value).inc,
+            on_ack=self._metrics.ack_seconds.labels(region.value).observe,
         )
         self._metrics.unacked_bytes.labels(region.value).set_function(lambda: publisher.unacked_bytes)
         await publisher.start()

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import zstandard
 
-from schemas.problems import Problem, RequestTimeout, UnsupportedMediaType, invalid
 from schemas.problems import PayloadTooLarge as TooLarge
+from schemas.problems import Problem, RequestTimeout, UnsupportedMediaType, invalid
 
 if TYPE_CHECKING:
     from starlette.types import Receive

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 
 import orjson
 
-from ops import log, web
-from ops.auth import Authenticator, Principal
-from ops.clock import Clock
-from ops.metrics import Metrics
 from ingest import body, parse
 from ingest.accept import Acceptor, request_context
 from ingest.body import JSON, NDJSON, BodyRules, Disconnected
 from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
+from ops import log, web
+from ops.auth import Authenticator, Principal
+from ops.clock import Clock
+from ops.metrics import Metrics
 from schemas import view
 from schemas.envelope import Receipt
 from schemas.event import format_time
-from schemas.incoming import MAX_BATCH_BYTES, MAX_BODY_BYTES, KEY_RULE, IncomingEvent, is_idempotency_key
+from schemas.incoming import KEY_RULE, MAX_BATCH_BYTES, MAX_BODY_BYTES, IncomingEvent, is_idempotency_key
 from schemas.keys import Scope as KeyScope
 from schemas.problems import Forbidden, InternalError, Problem, invalid
 from schemas.topics import Region
@@ -81,7 +81,7 @@ class Endpoint:
             return
         except Disconnected:
             return
-        except Exception:
+        except Exception:  # noqa: BLE001 - logged, and answered 500 without its text
             _LOG.exception("unhandled error", route=route, trace_id=trace)
             await self._refuse(route, InternalError(), trace, began, send)
             return
@@ -113,14 +113,14 @@ class Endpoint:
         _merge_key(event, headers.get(b"idempotency-key"))
         receipt = _receipt(scope, headers, caller, now, trace)
         wait = headers.get(b"prefer") and _wait_seconds(headers[b"prefer"])
-        (id,) = await self._acceptor.accept([event], receipt, _traceparent(headers, trace))
-        if wait and not self._waiters[caller.region].full and (stored := await self._stored(caller.region, id, wait)):
+        (event_id,) = await self._acceptor.accept([event], receipt, _traceparent(headers, trace))
+        if wait and not self._waiters[caller.region].full and (stored := await self._stored(caller.region, event_id, wait)):
             return 201, stored, [(b"preference-applied", b"wait=%d" % wait)]
-        return 202, b'{"id":"%b","status":"ACCEPTED","receivedAt":"%b"}' % (id.encode(), format_time(now).encode()), ()
+        return 202, b'{"id":"%b","status":"ACCEPTED","receivedAt":"%b"}' % (event_id.encode(), format_time(now).encode()), ()
 
-    async def _stored(self, region: Region, id: str, seconds: int) -> bytes | None:
+    async def _stored(self, region: Region, event_id: str, seconds: int) -> bytes | None:
         try:
-            event = await self._waiters[region].wait(id, seconds)
+            event = await self._waiters[region].wait(event_id, seconds)
         except Rejected:  # it was accepted, and its id leads to the reason
             return None
         return None if event is None else view.render(event, verification=False)
@@ -135,7 +135,7 @@ class Endpoint:
         now = self._clock.micros()
         events = await (parse.lines if kind == NDJSON else parse.batch)(text, now)
         ids = await self._acceptor.accept(events, _receipt(scope, headers, caller, now, trace), _traceparent(headers, trace))
-        answer = {"accepted": len(ids), "events": [{"id": id, "status": "ACCEPTED"} for id in ids]}
+        answer = {"accepted": len(ids), "events": [{"id": event_id, "status": "ACCEPTED"} for event_id in ids]}
         return 202, orjson.dumps(answer), ()
 
     async def _caller(self, headers: dict[bytes, bytes]) -> Principal:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 
+from ingest.store import Standing, Store
 from ops import kafka, log
 from ops.clock import Clock
 from ops.db import is_unavailable
 from ops.kafka import KafkaError, LogView
 from ops.settings import Settings
-from ingest.store import Standing, Store
 from schemas.topics import Region, ingest_topic
 
 _LOG = log.get(__name__)
@@ -58,7 +58,7 @@ class Gate:
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     await self._look()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the gate has to go on looking
                 if not (is_unavailable(error) or isinstance(error, (KafkaError, kafka.TopicMismatch))):
                     _LOG.exception("gate", region=self._region)
                 if isinstance(error, KafkaError):
@@ -74,7 +74,7 @@ class Gate:
         if self._standing is None:  # never heard from Postgres: then no key is known either
             return
         closed = {number: _PARKED for number, one in self._standing.items() if one.parked_reason is not None}
-        self._closed = closed | {number: _BEHIND for number in await self._behind(self._standing)}
+        self._closed = closed | dict.fromkeys(await self._behind(self._standing), _BEHIND)
 
     async def _behind(self, standing: dict[int, Standing]) -> list[int]:
         """Partitions with a record that is older than half the retention and not yet persisted."""

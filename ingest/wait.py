@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from ingest.store import Store
 from ops import log
 from ops.db import is_unavailable
 from ops.metrics import Metrics
-from ingest.store import Store
 from schemas.event import StoredEvent
 
 _LOG = log.get(__name__)
@@ -34,10 +34,10 @@ class Waiters:
         """Whether another one would be too many: it is answered 202 then."""
         return len(self._waiting) >= self._limit
 
-    async def wait(self, id: str, seconds: float) -> StoredEvent | None:
+    async def wait(self, event_id: str, seconds: float) -> StoredEvent | None:
         """The stored event, or ``None`` when the time is over. Raises ``Rejected``."""
         future: asyncio.Future[StoredEvent] = asyncio.get_running_loop().create_future()
-        self._waiting[id] = future
+        self._waiting[event_id] = future
         self._gauge.inc()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -48,7 +48,7 @@ class Waiters:
             return None
         finally:
             self._gauge.dec()
-            self._waiting.pop(id, None)
+            self._waiting.pop(event_id, None)
 
     async def stop(self) -> None:
         """Let everybody go: they are answered 202."""
@@ -64,7 +64,7 @@ class Waiters:
                 await asyncio.sleep(_LOOK_SECONDS)
                 try:
                     await self._settle()
-                except Exception as error:
+                except Exception as error:  # noqa: BLE001 - those who wait have a time limit; the next look may work
                     if not is_unavailable(error):
                         _LOG.exception("waiting")
         finally:
@@ -75,6 +75,6 @@ class Waiters:
         for event in stored:
             if (future := self._waiting.get(event.id)) and not future.done():
                 future.set_result(event)
-        for id in rejected:
-            if (future := self._waiting.get(id)) and not future.done():
-                future.set_exception(Rejected(id))
+        for event_id in rejected:
+            if (future := self._waiting.get(event_id)) and not future.done():
+                future.set_exception(Rejected(event_id))

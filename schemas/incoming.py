@@ -26,7 +26,7 @@ MAX_EXTRACTED_BYTES = 255
 MAX_TENANT_CHARACTERS = 128
 
 _FIELDS = frozenset(
-    "timestamp projectId tenantId category action outcome actor resource metadata idempotencyKey".split()
+    ("timestamp", "projectId", "tenantId", "category", "action", "outcome", "actor", "resource", "metadata", "idempotencyKey")
 )
 _CATEGORY = re.compile(r"[a-z][a-z0-9._-]{0,63}").fullmatch
 _ACTION = re.compile(r"[A-Za-z0-9._:/-]{1,128}").fullmatch
@@ -83,7 +83,10 @@ class IncomingEvent:
 
 
 def read(value: Any, now: int) -> IncomingEvent:
-    """Check one parsed event against every rule; ``now`` is the time of receipt in microseconds. Raises ``InvalidEvent``, ``EventTooLarge``."""
+    """Check one parsed event against every rule; ``now`` is the time of receipt in microseconds.
+
+    Raises ``InvalidEvent``, ``EventTooLarge``.
+    """
     if type(value) is not dict:
         raise InvalidEvent([(None, "an event must be a JSON object")])
     try:
@@ -109,10 +112,10 @@ def read(value: Any, now: int) -> IncomingEvent:
         actor=None if actor is None else write(actor),
         resource=None if resource is None else write(resource),
         metadata=None if metadata is None else write(metadata),
-        actor_id=actor and actor.get("id"),
-        actor_email=actor and actor.get("email"),
-        resource_type=resource and resource.get("type"),
-        resource_id=resource and resource.get("id"),
+        actor_id=actor.get("id") if actor else None,
+        actor_email=actor.get("email") if actor else None,
+        resource_type=resource.get("type") if resource else None,
+        resource_id=resource.get("id") if resource else None,
         idempotency_key=_optional(get("idempotencyKey"), "idempotencyKey", is_idempotency_key, KEY_RULE, found),
         size=len(text),
         colons=text.count(b":"),

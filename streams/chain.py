@@ -19,8 +19,8 @@ from ops import log
 from ops.clock import Clock
 from ops.db import Connection, sqlstate
 from ops.faults import FaultPoints
-from ops.publish import AckTimeout, Pushback
 from ops.kafka import KafkaError
+from ops.publish import AckTimeout, Pushback
 from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
@@ -134,7 +134,7 @@ class PartitionChain:
             except Moved as error:
                 self._forget()
                 self._count_retry("moved", error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - `judge` sorts them; what is unknown is tried again
                 self._forget()
                 verdict = judge(error)
                 if verdict is Verdict.CONTRADICTION:
@@ -216,7 +216,9 @@ class PartitionChain:
         self._metrics.persisted(len(stored.rows), sum(len(record.value) for record in fresh))
         for rejection in stored.rejections:
             self._metrics.rejected(rejection.refusal.reason)
-            _LOG.error("event rejected", region=self.region, partition=self.partition, reason=rejection.refusal.reason, event_id=rejection.id)
+            _LOG.error(
+                "event rejected", region=self.region, partition=self.partition, reason=rejection.refusal.reason, event_id=rejection.id
+            )
 
     async def _announce(self, source: Source, stored: Sequenced | None, keep_going: KeepGoing) -> None:
         """Step 5. What somebody else committed and did not announce goes first, so that the topic stays in order."""
@@ -280,7 +282,7 @@ class PartitionChain:
             await self._try_halves(chunk)
         except _Tried:
             pass
-        except Exception as error:  # the database went away meanwhile: the caller tries the chunk again
+        except Exception as error:  # noqa: BLE001 - the database went away meanwhile: the caller tries the chunk again
             self._count_retry((sqlstate(error) or type(error).__name__)[:2], error)
         return keep_going() and len(self._refused) > known
 

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from ops import kafka, log
 from ops.clock import Clock
@@ -27,7 +27,7 @@ from streams.announce import Announcer
 from streams.chain import Identity, Limits, Outcome, PartitionChain
 from streams.gauge import StreamMetrics
 from streams.sequence import read_record
-from streams.store import Source, Store, open_store
+from streams.store import Source, open_store
 
 _LOG = log.get(__name__)
 _TICK_SECONDS = 1.0
@@ -74,7 +74,7 @@ class RegionWorker:
         self._wake = asyncio.Event()
         self.answered_at = 0.0
 
-    async def __aenter__(self) -> RegionWorker:
+    async def __aenter__(self) -> Self:
         """Open the database pool and the producer; neither has to answer yet."""
         self._exits = AsyncExitStack()
         self._store, pool = await open_store(self._settings.database_url(self.region), self.region, _CONNECTIONS)
@@ -98,7 +98,7 @@ class RegionWorker:
             async with asyncio.timeout(2):
                 for chain in self._chains.values():
                     await chain.persist_mark()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the next owner announces again what was not marked
             _LOG.info("marks not persisted", region=self.region, error=type(error).__name__)
         await self._publisher.stop(grace=1.0)
         if self._log is not None:
@@ -164,7 +164,7 @@ class RegionWorker:
             try:
                 await self._tick()
                 self.answered_at = self._clock.monotonic()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - housekeeping has to go on
                 if not (is_unavailable(error) or isinstance(error, KafkaError)):
                     _LOG.exception("housekeeping failed", region=self.region)
                 else:

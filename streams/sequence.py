@@ -40,10 +40,10 @@ class ChainEnd(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where an event came from: the record's position and the index within its batch."""
+    """Where an event came from: the record's position and the event's number within its batch."""
 
     position: int
-    index: int
+    number: int
 
 
 class Refusal(NamedTuple):
@@ -98,9 +98,7 @@ def workspaces(records: Sequence[SourceRecord]) -> set[str]:
     return {record.envelope.workspace_id for record in records if isinstance(record.envelope, Envelope)}
 
 
-def sequence(
-    partition: int, records: Sequence[SourceRecord], heads: Mapping[str, ChainEnd], refused: Mapping[Place, Refusal]
-) -> Sequenced:
+def sequence(partition: int, records: Sequence[SourceRecord], heads: Mapping[str, ChainEnd], refused: Mapping[Place, Refusal]) -> Sequenced:
     """Give every event of the records its place in its chain, in the records' order. ``heads`` lacks new workspaces.
 
     ``refused`` are events that Postgres would not take: they get no seq and become rejections.

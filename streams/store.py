@@ -20,10 +20,34 @@ from schemas.topics import Region, ingest_topic
 from streams.sequence import ChainEnd, HeadMove, Place, Refusal, Rejection
 
 COLUMNS = (
-    "seq source_offset occurred_at received_at id company_id workspace_id project_id trace_id source_partition source_index archive_day "
-    "prev_hash hash commitments category action outcome tenant_id actor resource context metadata "
-    "actor_id actor_email resource_type resource_id"
-).split()
+    "seq",
+    "source_offset",
+    "occurred_at",
+    "received_at",
+    "id",
+    "company_id",
+    "workspace_id",
+    "project_id",
+    "trace_id",
+    "source_partition",
+    "source_index",
+    "archive_day",
+    "prev_hash",
+    "hash",
+    "commitments",
+    "category",
+    "action",
+    "outcome",
+    "tenant_id",
+    "actor",
+    "resource",
+    "context",
+    "metadata",
+    "actor_id",
+    "actor_email",
+    "resource_type",
+    "resource_id",
+)
 _STATEMENT_SECONDS = 30.0
 _LOCK_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
@@ -146,10 +170,7 @@ class Store:
         """Keep what can't be stored; ``now`` in microseconds."""
         await connection.executemany(
             self._sql["insert_rejections"],
-            [
-                (partition, *r.place, r.id, r.company_id, r.workspace_id, *r.refusal, r.received_at, now, r.original)
-                for r in rejections
-            ],
+            [(partition, *r.place, r.id, r.company_id, r.workspace_id, *r.refusal, r.received_at, now, r.original) for r in rejections],
         )
 
     async def advance(self, connection: Connection, partition: int, before: int, after: int, announced: int) -> None:
@@ -178,9 +199,7 @@ class Store:
             rows = await connection.fetch(self._sql["rejections_to_announce"], partition, start, end)
         return [
             (
-                Rejection(
-                    Place(row[0], row[1]), _text(row[2]), _text(row[3]), _text(row[4]), Refusal(row[5], row[6]), row[7], row[9]
-                ),
+                Rejection(Place(row[0], row[1]), _text(row[2]), _text(row[3]), _text(row[4]), Refusal(row[5], row[6]), row[7], row[9]),
                 row[8],
             )
             for row in rows

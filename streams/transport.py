@@ -23,7 +23,7 @@ Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 _FETCH_WAIT_MS = 50
 
 
-class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
+class ChunkConsumer(driver.Consumer):
     """Yields one message per chunk of a partition: ``value`` is the list of its records."""
 
     positions: Positions
@@ -35,16 +35,17 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
 
     async def seek_to_committed(self) -> Mapping[TP, int]:
         """Called after every rebalance, before the flow resumes: seek where Postgres says, else where Kafka does."""
-        wanted = await self.positions(self.assignment())
+        wanted = dict(await self.positions(self.assignment()))
         if len(wanted) < len(self.assignment()):
             # Postgres is away. A hint will do: the contiguity check under the row lock catches what is off.
-            wanted = {**await super().seek_to_committed(), **wanted}
-        known = {tp: offset for tp, offset in wanted.items() if offset is not None and offset >= 0}
+            committed = await super().seek_to_committed()
+            wanted = {tp: offset for tp, offset in committed.items() if offset is not None} | wanted
+        known = {tp: offset for tp, offset in wanted.items() if offset >= 0}
         if known:
             await self._thread.seek_wait(known)
         return known
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:
+    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's signature
         """Stock: one message a record, interleaved by a scheduler."""
         records, active = await self._wait_next_records(timeout)
         generation = self.app.consumer_generation_id
@@ -71,7 +72,7 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
                 start, size = index, len(record.value or b"")
         yield records[start:]
 
-    async def wait_first(self, *waited: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:
+    async def wait_first(self, *waited: Coroutine[Any, Any, Any], timeout: float | None = None) -> Any:  # noqa: ASYNC109 - as above
         """Stock: four tasks for each message of ``_drain_messages``, which always passes two coroutines."""
         if len(waited) == 2 and asyncio.iscoroutine(waited[1]):
             waited[1].close()
@@ -99,10 +100,10 @@ class ChunkConsumer(driver.Consumer):  # type: ignore[misc]  # faust is untyped
         """Stock: complains of streams it believes slow. The worker's watchdog judges by the stored position instead."""
 
 
-class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
+class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Makes the aiokafka consumer with our fetch settings."""
 
-    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:
+    def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:  # noqa: ARG002 - as above
         """Stock: ``fetch_max_wait_ms=1500``, during which busy partitions stand still (streaming facts §1.4)."""
         conf = self.app.conf
         self._assignor = RoundRobinPartitionAssignor
@@ -122,7 +123,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):  # type: ignore[misc]
         )
 
 
-class ChunkApp(faust.App):  # type: ignore[misc]
+class ChunkApp(faust.App):
     """A Faust app that reads chunks."""
 
     positions: Positions
@@ -130,7 +131,7 @@ class ChunkApp(faust.App):  # type: ignore[misc]
     aiokafka_arguments: Mapping[str, Any]
 
     def _new_consumer(self) -> ChunkConsumer:
-        consumer = super()._new_consumer()
+        consumer: ChunkConsumer = super()._new_consumer()
         consumer.positions = self.positions
         consumer.chunk_bytes = self.chunk_bytes
         consumer.aiokafka_arguments = self.aiokafka_arguments
