@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import types
 import zlib
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Coroutine, Generator
+from functools import partial
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import zstandard
 
@@ -12,7 +15,7 @@ from schemas.problems import PayloadTooLarge as TooLarge
 from schemas.problems import Problem, RequestTimeout, UnsupportedMediaType, invalid
 
 if TYPE_CHECKING:
-    from starlette.types import Receive
+    from starlette.types import Message, Receive
 
 _GZIP_WINDOW = 31
 _ZSTD_WINDOW = 8 << 20
@@ -65,11 +68,7 @@ async def _receive(receive: Receive, rules: BodyRules, patience: float) -> bytes
     pieces: list[bytes] = []
     size = 0
     while True:
-        try:
-            async with asyncio.timeout(patience):
-                message = await receive()
-        except TimeoutError:
-            raise RequestTimeout from None
+        message = await _next(receive, patience)
         if message["type"] == "http.disconnect":
             raise Disconnected
         piece: bytes = message.get("body", b"")
@@ -79,6 +78,38 @@ async def _receive(receive: Receive, rules: BodyRules, patience: float) -> bytes
         if not message.get("more_body", False):
             return b"".join((*pieces, piece)) if pieces else piece
         pieces.append(piece)
+
+
+async def _next(receive: Receive, patience: float) -> Message:
+    """The next message. One that is there already, as nearly all are, is taken without arming a timer (4 µs)."""
+    receiving = cast("Coroutine[Any, Any, Message]", receive())
+    try:
+        waits_for = receiving.send(None)
+    except StopIteration as done:
+        message: Message = done.value
+        return message
+    try:
+        async with asyncio.timeout(patience):
+            return await _go_on(receiving, waits_for)
+    except TimeoutError:
+        raise RequestTimeout from None
+
+
+@types.coroutine
+def _go_on(started: Coroutine[Any, Any, Message], waits_for: Any) -> Generator[Any, Any, Message]:
+    """Await a coroutine that has already run up to its first wait."""
+    while True:
+        try:
+            sent = yield waits_for
+        except BaseException as error:  # noqa: BLE001 - whatever is thrown in goes on to the coroutine, as await does
+            step = partial(started.throw, error)
+        else:
+            step = partial(started.send, sent)
+        try:
+            waits_for = step()
+        except StopIteration as done:
+            message: Message = done.value
+            return message
 
 
 def _gunzip(body: bytes, rules: BodyRules) -> bytes:
