@@ -6,10 +6,10 @@ import sys
 
 import typer
 
-from ops import migrate, prepare, seed
+from ops import migrate, prepare, seed, unpark
 from ops.local import commands as local_commands
 
-_MODULES = (local_commands, prepare, migrate, seed)
+_MODULES = (local_commands, prepare, migrate, seed, unpark)
 
 
 def build() -> typer.Typer:

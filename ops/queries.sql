@@ -3,3 +3,17 @@
 SELECT id, company_id, workspace_id, expires_at
 FROM api_key
 WHERE key_hash = ANY($1::bytea[]) AND revoked_at IS NULL
+
+-- name: list_sources
+-- Where every partition of a topic stands (hyrelog unpark).
+SELECT partition, topic_id, offset_base, next_offset, announced, parked_reason, parked_at
+FROM source WHERE topic = $1 ORDER BY partition
+
+-- name: unpark
+-- Let a parked partition go on: the topic as it is now, and what is to be added to its offsets.
+UPDATE source SET topic_id = $3, offset_base = $4, parked_reason = NULL, parked_at = NULL
+WHERE topic = $1 AND partition = $2 AND parked_reason IS NOT NULL AND next_offset = $5
+
+-- name: record_decision
+-- What an operator decided, in the transaction that carries it out.
+INSERT INTO operator_decision (decided_by, action, detail) VALUES ($1, $2, $3::jsonb)

@@ -1,0 +1,110 @@
+"""``hyrelog unpark``: an operator's decision to let a parked partition go on, recorded in the same transaction.
+
+A worker parks a partition when what comes next is not to be had: the log no longer holds it, the log
+ends before it, or the topic was made anew. Going on never gives a position twice: the offset to go on
+from is mapped onto the stored position, so positions and seqs rise without a gap. Records that
+were stored before are recognised by their event ids and rejected as DUPLICATE_ID.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import getpass
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from ops import db
+from ops.kafka import Bounds, LogView, Topic
+from ops.local.environment import Role, ambient_environ, settings_of
+from ops.settings import Settings
+from schemas.event import format_time
+from schemas.topics import Region, ingest_topic
+
+
+class NotParked(Exception):
+    """There is nothing to decide: the partition is not parked, or moved meanwhile."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``unpark``."""
+    app.command("unpark")(unpark)
+
+
+def unpark(
+    region: Annotated[Region, typer.Option(help="The partition's region.", case_sensitive=False)],
+    partition: Annotated[int | None, typer.Option(help="Its number; without it, parked partitions are listed.")] = None,
+    from_offset: Annotated[int | None, typer.Option(help="Kafka offset to go on from; by default the first that the log holds.")] = None,
+    reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
+) -> None:
+    """List parked partitions, or let one go on."""
+    settings = settings_of(Settings, ambient_environ(Role.OWNER))
+    if partition is None:
+        asyncio.run(_list(settings, region))
+        return
+    if not reason.strip():
+        raise typer.BadParameter("say why: it is recorded", param_hint="--reason")
+    try:
+        typer.echo(asyncio.run(release(settings, region, partition, from_offset, reason)))
+    except NotParked as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(code=1) from None
+
+
+async def release(settings: Settings, region: Region, partition: int, from_offset: int | None, reason: str) -> str:
+    """Unpark a partition and record the decision; says what was done. Raises ``NotParked``."""
+    topic, bounds = await _look(settings, region, partition)
+    start = bounds.start if from_offset is None else from_offset
+    name = ingest_topic(region)
+    sql = db.load_queries("ops")
+    pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
+    try:
+        async with pool.acquire() as connection, connection.transaction():
+            rows = {row["partition"]: row for row in await connection.fetch(sql["list_sources"], name)}
+            if partition not in rows or rows[partition]["parked_reason"] is None:
+                raise NotParked(f"{region} partition {partition} is not parked")
+            row = rows[partition]
+            base = row["next_offset"] - start
+            done = await connection.execute(sql["unpark"], name, partition, topic.id, base, row["next_offset"])
+            if done != "UPDATE 1":
+                raise NotParked(f"{region} partition {partition} moved meanwhile: look again")
+            detail = {
+                "region": region.value,
+                "partition": partition,
+                "parkedReason": row["parked_reason"],
+                "fromOffset": start,
+                "logStart": bounds.start,
+                "logEnd": bounds.end,
+                "position": row["next_offset"],
+                "reason": reason,
+            }
+            await connection.execute(sql["record_decision"], getpass.getuser(), "UNPARK", orjson.dumps(detail).decode())
+    finally:
+        await pool.close()
+    return f"{region} partition {partition} goes on at offset {start} (position {row['next_offset']})"
+
+
+async def _look(settings: Settings, region: Region, partition: int) -> tuple[Topic, Bounds]:
+    view = LogView(settings, region)
+    await view.start()
+    try:
+        topic = (await view.topics())[ingest_topic(region)]
+        return topic, (await view.bounds(ingest_topic(region), [partition]))[partition]
+    finally:
+        await view.stop()
+
+
+async def _list(settings: Settings, region: Region) -> None:
+    pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
+    try:
+        rows = await pool.fetch(db.load_queries("ops")["list_sources"], ingest_topic(region))
+    finally:
+        await pool.close()
+    table = Table("partition", "position", "parked", "since")
+    for row in rows:
+        since = format_time(row["parked_at"]) if row["parked_at"] else ""
+        table.add_row(str(row["partition"]), str(row["next_offset"]), row["parked_reason"] or "no", since)
+    Console().print(table)
