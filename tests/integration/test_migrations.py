@@ -30,26 +30,26 @@ _WRITES = {
 
 
 @pytest.fixture
-def database(stack: LocalStack) -> Iterator[str]:
+def database(servers: LocalStack) -> Iterator[str]:
     """The name of an empty database of the owner's."""
     name = f"scratch_{uuid.uuid4().hex}"
-    with psycopg.connect(stack.superuser_url(), autocommit=True) as admin:
+    with psycopg.connect(servers.superuser_url(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(Role.OWNER)))
         yield name
         admin.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 @pytest.fixture
-def url(stack: LocalStack, database: str) -> str:
+def url(servers: LocalStack, database: str) -> str:
     """The empty database, as its owner."""
-    return database_url(stack.state, Role.OWNER, database)
+    return database_url(servers.state, Role.OWNER, database)
 
 
 @pytest.fixture
-def migrated(stack: LocalStack, database: str, url: str) -> str:
+def migrated(servers: LocalStack, database: str, url: str) -> str:
     """The name of a migrated database that holds one event and one rejection."""
     migrate(url, Region.EU)
-    with psycopg.connect(database_url(stack.state, Role.STREAMS, database)) as writer:
+    with psycopg.connect(database_url(servers.state, Role.STREAMS, database)) as writer:
         writer.execute(
             """INSERT INTO events (seq, source_offset, occurred_at, received_at, id, company_id, workspace_id, trace_id,
                  source_partition, source_index, archive_day, prev_hash, hash, commitments, category, action)
@@ -98,9 +98,9 @@ def test_another_regions_database_is_refused(url: str) -> None:
 @pytest.mark.parametrize("role", [Role.STREAMS, Role.INGEST, Role.API, Role.AUDITOR])
 @pytest.mark.parametrize("statement", _CHANGES)
 @pytest.mark.parametrize("table", ["events", "rejected"])
-def test_no_service_can_change_what_is_stored(stack: LocalStack, migrated: str, role: Role, statement: str, table: str) -> None:
+def test_no_service_can_change_what_is_stored(servers: LocalStack, migrated: str, role: Role, statement: str, table: str) -> None:
     denied = pytest.raises(errors.InsufficientPrivilege, match="permission denied")
-    with psycopg.connect(database_url(stack.state, role, migrated)) as service, denied:
+    with psycopg.connect(database_url(servers.state, role, migrated)) as service, denied:
         service.execute(statement.format(table).encode())
 
 
@@ -114,25 +114,25 @@ def test_a_trigger_stops_even_the_owner(url: str, migrated: str, statement: str,
 
 @pytest.mark.parametrize("role", _READERS)
 @pytest.mark.parametrize("table", _WRITES)
-def test_readers_write_nothing(stack: LocalStack, migrated: str, role: Role, table: str) -> None:
-    with psycopg.connect(database_url(stack.state, role, migrated)) as service, pytest.raises(errors.InsufficientPrivilege):
+def test_readers_write_nothing(servers: LocalStack, migrated: str, role: Role, table: str) -> None:
+    with psycopg.connect(database_url(servers.state, role, migrated)) as service, pytest.raises(errors.InsufficientPrivilege):
         service.execute(_WRITES[table])
 
 
 @pytest.mark.parametrize("table", ["company", "api_key", "operator_decision", "database_region"])
-def test_the_chain_writer_writes_only_chains(stack: LocalStack, migrated: str, table: str) -> None:
-    with psycopg.connect(database_url(stack.state, Role.STREAMS, migrated)) as writer, pytest.raises(errors.InsufficientPrivilege):
+def test_the_chain_writer_writes_only_chains(servers: LocalStack, migrated: str, table: str) -> None:
+    with psycopg.connect(database_url(servers.state, Role.STREAMS, migrated)) as writer, pytest.raises(errors.InsufficientPrivilege):
         writer.execute(_WRITES[table])
 
 
 @pytest.mark.parametrize("role", [Role.INGEST, Role.API])
-def test_services_that_answer_requests_read_events(stack: LocalStack, migrated: str, role: Role) -> None:
-    with psycopg.connect(database_url(stack.state, role, migrated)) as reader:
+def test_services_that_answer_requests_read_events(servers: LocalStack, migrated: str, role: Role) -> None:
+    with psycopg.connect(database_url(servers.state, role, migrated)) as reader:
         assert reader.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
 
 
-def test_the_auditor_reads_chains_and_no_keys(stack: LocalStack, migrated: str) -> None:
-    with psycopg.connect(database_url(stack.state, Role.AUDITOR, migrated)) as auditor:
+def test_the_auditor_reads_chains_and_no_keys(servers: LocalStack, migrated: str) -> None:
+    with psycopg.connect(database_url(servers.state, Role.AUDITOR, migrated)) as auditor:
         assert auditor.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
         with pytest.raises(errors.InsufficientPrivilege):
             auditor.execute("SELECT key_hash FROM api_key")
