@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry
 from ops import health, log
 from ops.clock import SystemClock
 from ops.metrics import Metrics
+from ops.serve import calm_collector
 from ops.settings import Settings
 from streams.app import Worker
 
@@ -27,6 +28,7 @@ def main() -> int:
     """Entry point. Returns the exit code: 0 after a signal, 1 when the app crashed."""
     settings = Settings()
     log.configure(settings.log_level, "streams")
+    calm_collector()
     return asyncio.run(_run(settings))
 
 
