@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from signal import SIGKILL, Signals
 
-from ops.local import apps, kafka, postgres, s3
+from ops.local import apps, kafka, postgres, s3, tools
 from ops.local.envfile import write_demo_env
 from ops.local.progress import Progress, Silent
 from ops.local.provision import provision
@@ -43,6 +43,7 @@ class Stack:
         self._stop_all(self._surplus)
         progress = progress or Silent()
         before = self._server_ports()
+        _fetch_missing(progress)
         self._bring_up([name for name in chosen if name in SERVERS], progress)
         if self._server_ports() != before:
             self._stop_all(self._others())  # they were told the old ports
@@ -111,6 +112,16 @@ class Stack:
 
 def _highest_worker(state: State) -> int:
     return max((int(path.stem.removeprefix("worker-")) for path in (state.root / "run").glob("worker-*.json")), default=0)
+
+
+def _fetch_missing(progress: Progress) -> None:
+    missing = tools.missing()
+
+    def fetch(words: str) -> None:
+        with progress.step(f"{words} (once)"):
+            missing[words]()
+
+    _in_parallel(fetch, list(missing))
 
 
 def _in_parallel(action: Callable[[str], None], names: Sequence[str]) -> None:

