@@ -94,7 +94,7 @@ class IngestApp:
             PostgresKeys(pools), settings.secrets("api_key_secret"), clock=self._clock, metrics=self._metrics, policy=INGEST_POLICY
         )
         self._exits.push_async_callback(authenticator.close)
-        acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, clock=self._clock, metrics=self._metrics)
+        acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
         self._endpoint = Endpoint(
             authenticator, acceptor, waiters, clock=self._clock, metrics=self._metrics, body_timeout=settings.body_timeout_seconds
         )

@@ -5,7 +5,7 @@ Pure ASGI, so that the ingest hot path can use the same functions without a fram
 
 from __future__ import annotations
 
-import os
+import random
 import re
 from collections.abc import Iterable, Mapping
 from time import perf_counter
@@ -41,7 +41,7 @@ def trace_id(headers: RawHeaders) -> str:
                 return match[1].decode()
         elif name == b"x-trace-id" and found is None and _TRACE_ID(value):
             found = value
-    return found.decode() if found else os.urandom(16).hex()
+    return found.decode() if found else f"{random.getrandbits(128) or 1:032x}"  # noqa: S311 - told apart, not kept secret
 
 
 async def send_problem(send: Send, problem: Problem, trace: str) -> None:
