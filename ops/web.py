@@ -41,7 +41,7 @@ def trace_id(headers: RawHeaders) -> str:
                 return match[1].decode()
         elif name == b"x-trace-id" and found is None and _TRACE_ID(value):
             found = value
-    return found.decode() if found else f"{random.getrandbits(128) or 1:032x}"  # noqa: S311 - told apart, not kept secret
+    return found.decode() if found else f"{random.getrandbits(128) or 1:032x}"
 
 
 async def send_problem(send: Send, problem: Problem, trace: str) -> None:
