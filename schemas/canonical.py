@@ -56,7 +56,7 @@ def encode(value: Any) -> tuple[bytes, Writer]:
 
     Raises ``InvalidJson``: nesting over 32 levels, integral numbers beyond ±(2^53-1), U+0000.
     """
-    odd_float = type(value) in (dict, list) and _scan(value, 1)
+    odd_float = _scan(value, 1) if type(value) in (dict, list) else _scan_alone(value)
     write: Writer = rfc8785.dumps if odd_float else _dumps
     text = write(value)
     if not text.isascii() and _has_astral_key(value):
@@ -107,6 +107,13 @@ def _scan(container: dict[str, Any] | list[Any], depth: int) -> bool:
         error.path = (_key_of(container, item), *error.path)
         raise
     return odd
+
+
+def _scan_alone(value: Any) -> bool:
+    try:
+        return _scan([value], 0)
+    except InvalidJson as error:
+        raise InvalidJson(error.message) from None  # there is no container, so no path
 
 
 def _is_odd(number: float) -> bool:
