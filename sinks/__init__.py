@@ -1,0 +1,1 @@
+"""Consumers of the events topic, a folder each: webhooks, archive, search, SIEM."""
