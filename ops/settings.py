@@ -98,7 +98,7 @@ class Settings(DatabaseSettings):
     body_timeout_seconds: float = Field(default=15.0, gt=0, description="Longest wait for the next piece of a request body; then 408.")
 
     # --- HTTP --------------------------------------------------------------------------------
-    http_host: str = Field(default="127.0.0.1", description="Address on which ingest and the API listen.")
+    http_host: str = Field(default="127.0.0.1", description="Address on which ingest, the API and a worker's health listen.")
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port on which ingest and the API listen.")
 
     # --- API ---------------------------------------------------------------------------------

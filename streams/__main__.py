@@ -91,7 +91,7 @@ class _Serving:
 
         checks = {f"streams {region.region}": of(index) for index, region in enumerate(worker.regions)}
         app = health.create_app(settings, health.Health("hyrelog-streams", checks, clock), metrics)
-        config = uvicorn.Config(app, host="127.0.0.1", port=settings.streams_http_port, log_config=None, access_log=False)
+        config = uvicorn.Config(app, host=settings.http_host, port=settings.streams_http_port, log_config=None, access_log=False)
         self._server = uvicorn.Server(config)
 
     async def __aenter__(self) -> None:

@@ -214,7 +214,8 @@ class RegionWorker:
         if partition in self._parked:
             self._parked.discard(partition)
             await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
-        await chain.catch_up(source, self.flow.keep_going)
+        # Bounded, so that a Kafka that is away does not keep housekeeping from the other partitions.
+        await chain.catch_up(source, lambda: self.flow.keep_going() and self._clock.monotonic() < now + _ANSWER_SECONDS)
         if progress.stalled(end, position, now) > self._settings.streams_stall_seconds:
             # A dead fetcher can leave a live process (streaming facts §1.5). Stored offsets make an exit free.
             _LOG.critical("stalled: ending this worker", region=self.region, partition=partition, lag=end - position)

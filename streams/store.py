@@ -55,7 +55,7 @@ _PATIENCE_SECONDS = 3.0
 """How long the owner of a partition waits for its row before it ends who holds it."""
 _ACQUIRE_SECONDS = 5.0
 # Constraints whose violation means that the stored state contradicts itself, not that an event is bad.
-_INTEGRITY = ("events_pkey", "events_source", "chain_head_pkey")
+_INTEGRITY = ("events_pkey", "events_source", "chain_head_pkey", "rejected_pkey")
 
 
 class Verdict(Enum):
