@@ -56,6 +56,7 @@ class Endpoint:
         self._clock = clock
         self._body_timeout = body_timeout
         self._refused = metrics.refused
+        self._batch_events = metrics.batch_events
         self._seconds = {
             (route, status): metrics.request_seconds.labels("POST", route, status).observe
             for route in ("/v1/events", "/v1/events/batch")
@@ -135,6 +136,7 @@ class Endpoint:
         now = self._clock.micros()
         events = await (parse.lines if kind == NDJSON else parse.batch)(text, now)
         ids = await self._acceptor.accept(events, _receipt(scope, headers, caller, now, trace), _traceparent(headers, trace))
+        self._batch_events.observe(len(ids))
         answer = {"accepted": len(ids), "events": [{"id": event_id, "status": "ACCEPTED"} for event_id in ids]}
         return 202, orjson.dumps(answer), ()
 

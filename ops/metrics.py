@@ -38,6 +38,12 @@ class Metrics:
     def _ingest(self, to: CollectorRegistry) -> None:
         self.accepted = Counter("hyrelog_ingest_accepted_events", "How many events were accepted?", ("region",), registry=to)
         self.replayed = Counter("hyrelog_ingest_replayed_events", "How many were replays of an idempotency key?", ("region",), registry=to)
+        self.batch_events = Histogram(
+            "hyrelog_ingest_batch_events",
+            "How many events do batches hold?",
+            buckets=(1, 2, 5, 10, 25, 50, 100, 250, 500, 1000),
+            registry=to,
+        )
         self.refused = Counter("hyrelog_ingest_refused_requests", "How many requests were refused, and why?", ("code",), registry=to)
         self.publish_errors = Counter(
             "hyrelog_ingest_publish_errors", "How often did Kafka not take a record?", ("region", "error"), registry=to
