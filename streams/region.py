@@ -151,11 +151,12 @@ class RegionWorker:
 
     async def _source(self, partition: int) -> Source | None:
         """The partition's row, once Postgres and Kafka have answered; ``None`` when the flow stopped meanwhile."""
+        if partition not in self._sources:
+            self._wake.set()
         while self.flow.keep_going():
             source = self._sources.get(partition)
             if source is not None:
                 return source
-            self._wake.set()
             await asyncio.sleep(0.1)
         return None
 
