@@ -26,6 +26,11 @@ def canonical(text: str) -> bytes:
     return rfc8785.dumps(json.loads(text))
 
 
+def dumps(value: Any) -> bytes:
+    """RFC 8785 of a value."""
+    return rfc8785.dumps(value)
+
+
 def commitment(salt: bytes, value: bytes) -> str:
     """What a group's salt and canonical JSON commit to."""
     return sha256(salt + value).hexdigest()
@@ -39,6 +44,11 @@ def micros(time: str) -> int:
 def time_text(time: str) -> str:
     """An RFC 3339 time as it stands in the leaf."""
     return datetime.fromisoformat(time.upper()).astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+def text_of_micros(micros: int) -> str:
+    """The time so many microseconds after 1970."""
+    return (_EPOCH + timedelta(microseconds=micros)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def leaf(fields: Mapping[str, Any], commitments: Mapping[str, str | None]) -> bytes:

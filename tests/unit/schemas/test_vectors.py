@@ -72,10 +72,11 @@ def sealed(each: Request, event: dict[str, Any]) -> bytes:
 def stored(each: Request, index: int, event: dict[str, Any]) -> StoredEvent:
     """The event as it would be read back from the database, by way of the envelope."""
     accepted = open_envelope(bytes.fromhex(each.request["envelope"])).events[index]
-    groups = {}
-    for place, name in enumerate(plain.GROUPS):
-        content = getattr(accepted, name)
-        groups[name] = None if content is None else Group(accepted.commitments[place * 32 : place * 32 + 32], content)
+    contents = (accepted.actor, accepted.resource, accepted.context, accepted.metadata)
+    commitments = (accepted.commitments[start : start + 32] for start in range(0, 128, 32))
+    actor, resource, context, metadata = (
+        None if content is None else Group(made, content) for made, content in zip(commitments, contents, strict=True)
+    )
     return StoredEvent(
         seq=event["seq"],
         prev_hash=bytes.fromhex(event["prevHash"]),
@@ -94,7 +95,10 @@ def stored(each: Request, index: int, event: dict[str, Any]) -> StoredEvent:
         action=accepted.action,
         outcome=accepted.outcome,
         trace_id=accepted.trace_id,
-        **groups,
+        actor=actor,
+        resource=resource,
+        context=context,
+        metadata=metadata,
     )
 
 
