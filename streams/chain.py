@@ -24,6 +24,7 @@ from ops.publish import AckTimeout, Pushback
 from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
+from streams.halving import find_refused
 from streams.sequence import ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
 from streams.store import Moved, Source, Store, Verdict, judge
 
@@ -276,7 +277,6 @@ class PartitionChain:
 
         ``False`` when none was found: then it is not an event that is at fault.
         """
-        self._metrics.halvings.inc()
         known = len(self._refused)
         try:
             await self._try_halves(chunk)
@@ -293,23 +293,8 @@ class PartitionChain:
             if fresh:
                 heads = await self._store.lock_heads(connection, sorted(workspaces(fresh)))
                 rows = sequence(self.partition, fresh, heads, self._refused).rows
-                await self._halve(connection, rows)
+                self._refused |= await find_refused(self._store, connection, rows, self._metrics.halvings.inc)
             raise _Tried
-
-    async def _halve(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        try:
-            async with connection.transaction():  # a savepoint
-                await self._store.copy(connection, rows)
-        except Exception as error:
-            if judge(error) is not Verdict.BAD_DATA:
-                raise
-            if len(rows) > 1:
-                self._metrics.halvings.inc()
-                await self._halve(connection, rows[: len(rows) // 2])
-                await self._halve(connection, rows[len(rows) // 2 :])
-                return
-            place = Place(int(str(rows[0][1])), int(str(rows[0][10])))
-            self._refused[place] = _refusal(error)
 
     async def _park(self, reason: str, keep_going: KeepGoing) -> None:
         _LOG.critical("partition parked", region=self.region, partition=self.partition, reason=reason)
@@ -330,18 +315,11 @@ class PartitionChain:
 
     def _count_retry(self, kind: str, error: BaseException) -> None:
         self._metrics.retried(kind)
-        _LOG.warning("retrying", region=self.region, partition=self.partition, error=f"{type(error).__name__}: {error}"[:300])
+        _LOG.warning("retrying", region=self.region, partition=self.partition, error=type(error).__name__, sqlstate=sqlstate(error))
 
 
 class _Tried(Exception):
     """All events were tried: roll back and go on."""
-
-
-def _refusal(error: BaseException) -> Refusal:
-    """The customer's reason. Postgres's own message may hold the event's values, so only its code and constraint are told."""
-    if getattr(error, "constraint_name", None) == "events_id":
-        return Refusal("DUPLICATE_ID", "an event with this id is stored already")
-    return Refusal("NOT_STORABLE", f"the database refused the event ({sqlstate(error) or 'not encodable'})")
 
 
 def _chunks(records: Sequence[SourceRecord], limits: Limits) -> Iterator[Sequence[SourceRecord]]:
