@@ -1,0 +1,48 @@
+"""What every figure needs: the running stack, a company that posts, and what watches and counts."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from ops.local.environment import Role
+from ops.seed import Tenant, create_tenant
+from tests.bench.load import Generator, generator
+from tests.bench.meter import Meter
+from tests.bench.pipeline import REGION, Pipeline, watching
+from tests.bench.plan import Plan
+from tests.bench.workload import WORKSPACES
+from tests.support.stack import LocalStack
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """One run on one stack."""
+
+    stack: LocalStack
+    plan: Plan
+    tenant: Tenant
+    pipeline: Pipeline
+    meter: Meter
+    generator: Generator
+    console: Console
+
+    @property
+    def port(self) -> int:
+        """Where the gateway listens."""
+        return self.stack.state.port("gateway")
+
+    def say(self, text: str) -> None:
+        """Tell who waits what goes on."""
+        self.console.print(text, highlight=False)
+
+
+@asynccontextmanager
+async def opened(stack: LocalStack, plan: Plan, console: Console) -> AsyncIterator[Bench]:
+    """A bench on a fresh stack."""
+    tenant = create_tenant(stack.settings(Role.OWNER), REGION, "Bench", plan="ENTERPRISE", workspaces=WORKSPACES)
+    async with watching(stack.settings(Role.AUDITOR)) as pipeline:
+        yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console)

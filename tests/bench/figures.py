@@ -1,0 +1,120 @@
+"""Which figures there are, in which order they are taken, and how each is told."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from tests.bench.backlog import feed
+from tests.bench.bench import Bench
+from tests.bench.drain import Drain, drain
+from tests.bench.meter import Cost
+from tests.bench.posts import Posting, post
+from tests.bench.table import Row, cpu, memory, milliseconds, rate, share
+from tests.bench.verify import verify
+from tests.bench.visible import visible
+
+# In this order: the first needs an empty table, and each fills it for the next.
+FIGURES = ("single", "visible", "batches", "stored", "drain", "verify")
+_BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
+_ENVELOPES = (1, 100)
+_FILL_ENVELOPE = 100
+
+
+class Figures:
+    """Takes figures on one bench. The first posting figure is kept: others are told in terms of it."""
+
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._empty: Posting | None = None
+        self._memory: dict[str, int] = {}
+
+    async def take(self, names: Collection[str]) -> list[Row]:
+        """The named ones' rows. Raises what the figures raise."""
+        steps = {
+            "single": self._single,
+            "visible": self._visible,
+            "batches": self._batches,
+            "stored": self._stored,
+            "drain": self._drain,
+            "verify": self._verify,
+        }
+        rows = []
+        for name in FIGURES:
+            if name in names:
+                self._bench.say(name)
+                rows += await steps[name]()
+        return [*rows, Row("peak memory", memory(self._bench.meter.peaks | self._memory), "ingest, worker < 300 MiB", _MEMORY)]
+
+    async def _single_on_empty(self) -> Posting:
+        if self._empty is None:
+            self._empty = await self._post(1)
+        return self._empty
+
+    async def _post(self, batch: int) -> Posting:
+        posting = await post(self._bench, batch)
+        name = self._bench.generator.name
+        peak = max(window.load.peak_bytes for window in posting.windows)
+        self._memory[name] = max(peak, self._memory.get(name, 0))
+        return posting
+
+    async def _single(self) -> list[Row]:
+        return self._posting(await self._single_on_empty(), "≥ 8,000/s (aim 12,000)")
+
+    async def _batches(self) -> list[Row]:
+        return [row for batch, target in _BATCHES.items() for row in self._posting(await self._post(batch), target)]
+
+    async def _stored(self) -> list[Row]:
+        empty, goal = await self._single_on_empty(), self._bench.plan.stored
+        missing = goal - (await self._bench.pipeline.counts()).persisted
+        if missing > 0:
+            await feed(self._bench, missing, _FILL_ENVELOPE)
+            await self._bench.pipeline.drained()
+        full = await self._post(1)
+        ratio = Row("… against the empty table", f"{full.announced / empty.announced:.2f}", "≥ 0.90", "persisted and announced")
+        return [*self._posting(full, "", f" with {full.stored:,} stored"), ratio]
+
+    async def _visible(self) -> list[Row]:
+        half = (await self._single_on_empty()).accepted / 2
+        seen = await visible(self._bench, half)
+        name = f"at {rate(half)}, half load"
+        return [
+            Row(f"202 → on the events topic {name}", milliseconds(seen.on_topic), "p99 ≤ 300 ms", "a plain consumer has the record"),
+            Row(f"202 → in Postgres {name}", milliseconds(seen.in_postgres), "p99 ≤ 300 ms", "seen by a poll every 10 ms"),
+            Row(f"request → 202 {name}", milliseconds(seen.answered), "", f"{seen.events:,} requests; from when each was due"),
+            Row(f"request → visible in both {name}", milliseconds(seen.from_due)),
+            _cpu_row(f"single POST {name}", seen.cost, seen.events, "poster"),
+        ]
+
+    async def _drain(self) -> list[Row]:
+        return [row for size in _ENVELOPES for row in _drained(await drain(self._bench, size))]
+
+    async def _verify(self) -> list[Row]:
+        done = await verify(self._bench)
+        self._memory["verify"] = done.peak_bytes
+        detail = f"{done.events:,} events in {done.seconds:.1f} s, all intact"
+        return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), _cpu_row("verify", done.cost, done.events)]
+
+    def _posting(self, posting: Posting, target: str, where: str = "") -> list[Row]:
+        name = ("single POST" if posting.batch == 1 else f"batches of {posting.batch:,}") + where
+        windows = ", ".join(f"{window.announced:,.0f}" for window in posting.windows)
+        latency = f"p50 {posting.p50 * 1000:.1f} ms, p99 {posting.p99 * 1000:.1f} ms; {posting.connections} connections"
+        lag = f"{posting.lag_seconds:.2f} s until drained at most (target < 2 s); windows {windows}"
+        return [
+            Row(f"{name}, accepted", rate(posting.accepted), "", latency),
+            Row(f"{name}, persisted and announced", rate(posting.announced), target, lag),
+            _cpu_row(name, posting.cost, posting.events, self._bench.generator.name),
+        ]
+
+
+_MEMORY = "resident; Postgres: all processes at the end of a figure, shared pages (buffers) counted once"
+
+
+def _drained(done: Drain) -> list[Row]:
+    name = f"one worker drains {done.backlog:,}, {done.per_envelope} an envelope"
+    detail = f"persisted {rate(done.persisted)}; from 10 % to 90 %"
+    return [Row(name, rate(done.announced), "≥ 40,000/s", detail), _cpu_row(name, done.cost, done.events)]
+
+
+def _cpu_row(name: str, cost: Cost, events: int, generator: str = "") -> Row:
+    """``generator`` is the load generator whose part of all CPU time is told."""
+    return Row(f"CPU µs an event, {name}", cpu(cost, events), "", f"{share(cost, generator)} of all CPU time" if generator else "")
