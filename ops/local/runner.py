@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from signal import SIGKILL, Signals
 
@@ -15,6 +15,8 @@ from ops.local.part import Part
 from ops.local.process import Handle, Launch, recall, remember
 from ops.local.state import State
 
+# In the environment of each part: finds what was started by somebody who was killed before he wrote the pid file.
+_MARK = "HYRELOG_PART"
 _POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
 _KILL_SECONDS = 10.0
@@ -40,6 +42,7 @@ class Runner:
     def __init__(self, state: State, part: Part) -> None:
         self._state = state
         self.part = part
+        self._mark = f"{state.root}:{part.name}"
         self.pid_file = pid_file(state, part.name)
         self.log_file = log_file(state, part.name)
 
@@ -71,6 +74,7 @@ class Runner:
         with self._state.locked(self.part.name):
             if not self.is_wanted() or self.process() is not None:
                 return None
+            self._end()
             return self._spawn().pid
 
     def stop(self) -> None:
@@ -105,7 +109,8 @@ class Runner:
 
     def _spawn(self) -> Handle:
         argv = self.part.command()
-        handle = Launch(argv, self.part.environ(), self.part.cwd, self.log_file, self.part.user).spawn()
+        environ = {**self.part.environ(), _MARK: self._mark}
+        handle = Launch(argv, environ, self.part.cwd, self.log_file, self.part.user).spawn()
         remember(self.pid_file, handle)
         return handle
 
@@ -113,12 +118,23 @@ class Runner:
         handle = recall(self.pid_file)
         if handle is not None:
             handle.stop(self.part.stop_signal, self.part.stop_seconds)
+        for stray in _marked(self._mark):
+            stray.stop(self.part.stop_signal, self.part.stop_seconds)
 
     def _settle_ports(self) -> None:
         """Give up the ports that somebody else has taken while the part was down."""
         for name in self.part.ports:
             if not ports.is_free(self._state.port(name)):
                 self._state.move_port(name)
+
+
+def _marked(mark: str) -> Iterator[Handle]:
+    for process in psutil.process_iter():
+        try:
+            if process.environ().get(_MARK) == mark:
+                yield Handle.of(process.pid)
+        except (psutil.NoSuchProcess, psutil.AccessDenied):
+            continue
 
 
 def pid_file(state: State, name: str) -> Path:

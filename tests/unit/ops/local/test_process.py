@@ -77,6 +77,14 @@ def test_starting_twice_keeps_the_first_process(runner: Runner) -> None:
     assert runner.start() == runner.start()
 
 
+def test_what_was_started_and_not_written_down_is_found_and_replaced(runner: Runner) -> None:
+    """Whoever starts a part may be killed before the pid file is there."""
+    stray = Handle.of(runner.start())
+    runner.pid_file.unlink()
+    assert runner.start() != stray.pid
+    assert stray.process() is None
+
+
 def test_a_part_that_ends_at_once_is_reported_with_its_last_words(tmp_path: Path) -> None:
     argv = [sys.executable, "-c", "raise SystemExit('no licence')"]
     runner = Runner(State(tmp_path), Part(name="toy", command=lambda: argv, ready=lambda: False, cwd=tmp_path))
