@@ -34,7 +34,7 @@ _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12
 is_idempotency_key = re.compile(r"[\x20-\x7e]{1,255}").fullmatch
 _TENANT = re.compile(rf".{{1,{MAX_TENANT_CHARACTERS}}}", re.DOTALL).fullmatch
 _OUTCOME = re.compile("SUCCESS|FAILURE|DENIED").fullmatch
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:\d\d)", re.ASCII).fullmatch
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,6})?([Zz]|[+-]\d\d:[0-5]\d)", re.ASCII).fullmatch
 # Members of a group that are also kept as columns to filter by.
 _EXTRACTED = {"actor": ("id", "type", "email", "role"), "resource": ("type", "id"), "metadata": ()}
 KEY_RULE = "must be 1 to 255 printable ASCII characters"
