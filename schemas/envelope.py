@@ -178,8 +178,8 @@ def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, 
     # What is linked, stored and announced must be of the workspace whose chain it joins.
     if not _RECORD_START(rest[:38]) or rest[38:112] != tenancy or tail[-38:-2] != tenancy[38:]:
         raise Undecodable("an event's ids are not its envelope's")
-    timestamp, here = _long(rest, 146)
-    received_at, here = _long(rest, here)
+    timestamp, here = _time(rest, 146)
+    received_at, here = _time(rest, here)
     category, here = _data(rest, here)
     action, here = _data(rest, here)
     project_id, here = _optional(rest, here)
@@ -236,15 +236,30 @@ def _long(buffer: bytes, at: int) -> tuple[int, int]:
     return (value >> 1) ^ -(value & 1), at + 1
 
 
+def _time(buffer: bytes, at: int) -> tuple[int, int]:
+    """A ``long`` that nearly always takes eight bytes, gathered three steps at once instead of eight."""
+    x = int.from_bytes(buffer[at : at + 8], "little")
+    if x & 0x8080808080808080 != 0x0080808080808080:
+        return _long(buffer, at)
+    x &= 0x7F7F7F7F7F7F7F7F
+    x = (x & 0x007F007F007F007F) | (x & 0x7F007F007F007F00) >> 1
+    x = (x & 0x00003FFF00003FFF) | (x & 0x3FFF00003FFF0000) >> 2
+    x = (x & 0x000000000FFFFFFF) | (x & 0x0FFFFFFF00000000) >> 4
+    return (x >> 1) ^ -(x & 1), at + 8
+
+
 def _data(buffer: bytes, at: int) -> tuple[bytes, int]:
     size = buffer[at]
-    at += 1
-    if size > 0x7F:
-        size, at = _long(buffer, at - 1)
+    if size < 0x80:
+        at += 1
+    elif (high := buffer[at + 1]) < 0x80:
+        size = size & 0x7F | high << 7
+        at += 2
     else:
-        size >>= 1
-    end = at + size
-    if size < 0 or end > len(buffer):
+        size, at = _long(buffer, at)
+        size = size << 1 ^ size >> 63
+    end = at + (size >> 1)
+    if size & 1 or end > len(buffer):  # odd: a negative length
         raise Undecodable("a length points beyond the record")
     return buffer[at:end], end
 
