@@ -8,8 +8,9 @@ import typer
 
 from ops import migrate, prepare, seed, unpark
 from ops.local import commands as local_commands
+from ops.verify import command as verify
 
-_MODULES = (local_commands, prepare, migrate, seed, unpark)
+_MODULES = (local_commands, prepare, migrate, seed, unpark, verify)
 
 
 def build() -> typer.Typer:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import UUID, uuid4
 
@@ -18,7 +18,7 @@ from schemas.topics import Region
 
 BASE_TIME = 1_767_225_600_000_000  # 2026-01-01 UTC
 SECOND = 1_000_000
-_COLUMNS = [
+COLUMNS = [
     "seq",
     "source_offset",
     "occurred_at",
@@ -65,6 +65,7 @@ class Chain:
     region: Region = Region.US
     partition: int = 0
     head: Head = START
+    first_offset: int = field(default_factory=lambda: uuid4().int >> 70)
 
     def event(
         self,
@@ -74,8 +75,11 @@ class Chain:
         action: str = "user.login",
         actor: bytes | None = b'{"email":"ada@test","id":"u-1"}',
         resource: bytes | None = b'{"id":"r-1","type":"door"}',
+        context: bytes | None = None,
         metadata: bytes | None = b'{"n":1.5}',
         tenant_id: str | None = None,
+        project_id: str | None = None,
+        outcome: str | None = "SUCCESS",
     ) -> StoredEvent:
         """The next event. ``at`` is its timestamp, by default a second after the one before."""
         seq = self.head.seq + 1
@@ -83,23 +87,23 @@ class Chain:
             seq=seq,
             prev_hash=self.head.hash,
             hash=b"",
-            source_offset=uuid4().int >> 66,
+            source_offset=self.first_offset + seq,
             source_index=0,
             id=str(uuid4()),
             company_id=self.company_id,
             workspace_id=self.workspace_id,
-            project_id=None,
+            project_id=project_id,
             tenant_id=tenant_id,
             data_region=self.region.value,
             timestamp=BASE_TIME + seq * SECOND if at is None else at,
             received_at=BASE_TIME + seq * SECOND + 7,
             category=category,
             action=action,
-            outcome="SUCCESS",
+            outcome=outcome,
             trace_id=uuid4().hex,
             actor=None if actor is None else group(actor),
             resource=None if resource is None else group(resource),
-            context=None,
+            context=None if context is None else group(context),
             metadata=None if metadata is None else group(metadata),
         )
         event = replace(event, hash=leaf_hash(leaf_of(event)))
@@ -113,7 +117,7 @@ class Chain:
 
 async def store(connection: asyncpg.Connection[asyncpg.Record], chain: Chain, events: Sequence[StoredEvent]) -> None:
     """Insert the events and the chain's head. The connection reads times as microseconds (``db.use_micros``)."""
-    await connection.copy_records_to_table("events", records=rows(chain, events), columns=_COLUMNS)
+    await connection.copy_records_to_table("events", records=rows(chain, events), columns=COLUMNS)
     await connection.execute(
         "INSERT INTO chain_head (workspace_id, company_id, seq, hash, archive_day, updated_at) "
         "VALUES ($1, $2, $3, $4, '2026-01-01', now()) "

@@ -1,0 +1,88 @@
+"""``hyrelog verify``: is every chain whole? Exits 0 when it is, 1 with the first bad event of each that isn't, 2 when it can't tell."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Annotated
+from uuid import UUID
+
+import typer
+import uvloop
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ops import db
+from ops.kafka import KafkaError
+from ops.local.environment import Role, ambient_environ, settings_of
+from ops.settings import Settings
+from ops.verify.postgres import Advance, Auditor
+from ops.verify.report import Report, sentence
+from ops.verify.topic import walk_topic
+from schemas.topics import Region
+
+_INTACT, _BROKEN, _UNKNOWN = 0, 1, 2
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``verify``."""
+    app.command("verify")(verify)
+
+
+def verify(
+    region: Annotated[
+        list[Region] | None, typer.Option(help="Only this region; may be given more than once.", case_sensitive=False)
+    ] = None,
+    workspace: Annotated[UUID | None, typer.Option(help="Only this workspace.")] = None,
+    topic: Annotated[bool, typer.Option("--topic", help="Walk the events topic instead, and compare it with Postgres.")] = False,
+) -> None:
+    """Recompute every commitment, leaf and link, and compare the heads.
+
+    Positions in the ingest topic are on no chain: of them, only the order is checked. A chain that is gone with its head
+    leaves no trace in Postgres; `--topic` shows it as long as the topic holds it.
+    """
+    settings = settings_of(Settings, ambient_environ(Role.AUDITOR))
+    console = Console(stderr=True)
+    outcomes = [uvloop.run(_region(settings, one, workspace, topic, console)) for one in region or settings.regions]
+    raise typer.Exit(max(outcomes))
+
+
+async def _region(settings: Settings, region: Region, workspace: UUID | None, topic: bool, console: Console) -> int:
+    started = time.perf_counter()
+    with _progress(console, str(region)) as begin:
+        report = Report(lambda finding: console.print(sentence(finding), style="red", highlight=False, soft_wrap=True))
+        try:
+            await (walk_topic if topic else walk_postgres)(settings, region, report, begin, workspace)
+        except Exception as error:
+            if not (db.is_unavailable(error) or isinstance(error, (db.WrongRegion, KafkaError))):
+                raise
+            console.print(f"{region}: can't tell: {error}", style="yellow")
+            return _UNKNOWN
+    seconds = time.perf_counter() - started
+    verdict = f"NOT intact, {report.found} findings" if report.found else "intact"
+    repeats = f", {report.repeats:,} repeats" if topic else ""
+    walked = f"{report.events:,} events of {report.workspaces:,} workspaces{repeats} in {seconds:.1f} s ({report.events / seconds:,.0f}/s)"
+    typer.echo(f"{region}: {walked}: {verdict}")
+    return _BROKEN if report.found else _INTACT
+
+
+async def walk_postgres(
+    settings: Settings, region: Region, report: Report, begin: Callable[[int], Advance], workspace: UUID | None
+) -> None:
+    """Walk the region's chains as they are stored."""
+    pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-verify", region=region, max_size=1)
+    async with pool, pool.acquire() as connection:
+        await Auditor(connection, region, report, workspace).run(begin)
+
+
+@contextmanager
+def _progress(console: Console, name: str) -> Iterator[Callable[[int], Advance]]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True) as bar:
+
+        def begin(total: int) -> Advance:
+            task = bar.add_task(name, total=total)
+            return lambda count: bar.advance(task, count)
+
+        yield begin
