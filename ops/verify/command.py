@@ -1,10 +1,11 @@
-"""``hyrelog verify``: is every chain whole? Exits 0 when it is, 1 with the first bad event of each that isn't, 2 when it can't tell."""
+"""``hyrelog verify``: is every chain whole? Exits 0 when all are, 1 when one isn't, 2 when it can't tell, 3 when there is no such chain."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from enum import Enum
 from typing import Annotated
 from uuid import UUID
 
@@ -22,7 +23,14 @@ from ops.verify.report import Report, sentence
 from ops.verify.topic import walk_topic
 from schemas.topics import Region
 
-_INTACT, _BROKEN, _UNKNOWN = 0, 1, 2
+
+class Outcome(Enum):
+    """What can be said of a region; the worst one says how the command exits."""
+
+    BROKEN = 1
+    UNKNOWN = 2
+    INTACT = 0
+    NOT_HERE = 3
 
 
 def register(app: typer.Typer) -> None:
@@ -44,27 +52,32 @@ def verify(
     """
     settings = settings_of(Settings, ambient_environ(Role.AUDITOR))
     console = Console(stderr=True)
-    outcomes = [uvloop.run(_region(settings, one, workspace, topic, console)) for one in region or settings.regions]
-    raise typer.Exit(max(outcomes))
+    outcomes = {uvloop.run(_region(settings, one, workspace, topic, console)) for one in region or settings.regions}
+    outcome = next(one for one in Outcome if one in outcomes)
+    if outcome is Outcome.NOT_HERE:
+        typer.echo(f"workspace {workspace} has no chain here", err=True)
+    raise typer.Exit(outcome.value)
 
 
-async def _region(settings: Settings, region: Region, workspace: UUID | None, topic: bool, console: Console) -> int:
+async def _region(settings: Settings, region: Region, workspace: UUID | None, topic: bool, console: Console) -> Outcome:
     started = time.perf_counter()
+    report = Report(lambda finding: console.print(sentence(finding), style="red", highlight=False, soft_wrap=True))
     with _progress(console, str(region)) as begin:
-        report = Report(lambda finding: console.print(sentence(finding), style="red", highlight=False, soft_wrap=True))
         try:
             await (walk_topic if topic else walk_postgres)(settings, region, report, begin, workspace)
         except Exception as error:
             if not (db.is_unavailable(error) or isinstance(error, (db.WrongRegion, KafkaError))):
                 raise
             console.print(f"{region}: can't tell: {error}", style="yellow")
-            return _UNKNOWN
+            return Outcome.UNKNOWN
     seconds = time.perf_counter() - started
+    if workspace is not None and not report.workspaces and not report.found:
+        return Outcome.NOT_HERE
     verdict = f"NOT intact, {report.found} findings" if report.found else "intact"
     repeats = f", {report.repeats:,} repeats" if topic else ""
     walked = f"{report.events:,} events of {report.workspaces:,} workspaces{repeats} in {seconds:.1f} s ({report.events / seconds:,.0f}/s)"
     typer.echo(f"{region}: {walked}: {verdict}")
-    return _BROKEN if report.found else _INTACT
+    return Outcome.BROKEN if report.found else Outcome.INTACT
 
 
 async def walk_postgres(
@@ -79,7 +92,7 @@ async def walk_postgres(
 @contextmanager
 def _progress(console: Console, name: str) -> Iterator[Callable[[int], Advance]]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
 
         def begin(total: int) -> Advance:
             task = bar.add_task(name, total=total)

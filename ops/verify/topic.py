@@ -22,6 +22,10 @@ from schemas.topics import Region, events_topic
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 _EVENT = parse_schema(codec.AUDIT_EVENT)
 
+Heads = dict[str, tuple[Head, bool]]
+"""Postgres' heads by workspace, each with whether it is settled: moved so long ago that it must have been announced."""
+_NO_HEAD = (START, False)
+
 
 @dataclass(slots=True)
 class _Chain:
@@ -34,8 +38,8 @@ class _Chain:
 class _TopicAuditor:
     """Reads the topic once, in its order."""
 
-    def __init__(self, region: Region, report: Report, heads: dict[str, tuple[Head, bool]], starts: dict[int, int]) -> None:
-        """``heads`` are Postgres' and whether they are settled; ``starts`` the first offset each partition still holds."""
+    def __init__(self, region: Region, report: Report, heads: Heads, starts: dict[int, int]) -> None:
+        """``heads`` are those from before the topic is read; ``starts`` the first offset each partition still holds."""
         self._region = region
         self._report = report
         self._heads = heads
@@ -61,14 +65,21 @@ class _TopicAuditor:
         self._report.events += finding is None
         self._report.add(finding)
 
-    def finish(self) -> None:
-        """Look for what Postgres has and the topic doesn't."""
+    def finish(self, heads_after: Heads) -> None:
+        """Look for what Postgres had before the topic was read and it lacks, and for what it has and Postgres lacks now."""
         for workspace, (head, settled) in self._heads.items():
-            chain = self._chains.get(workspace)
-            reached = chain.reached.seq if chain else 0
-            trimmed = chain is None and self._starts[partition_of(workspace, len(self._starts))] > 0
-            if settled and not trimmed and not (chain and chain.bad) and reached < head.seq:
+            reached = self._chains[workspace].reached.seq if workspace in self._chains else 0
+            trimmed = reached == 0 and self._starts[partition_of(workspace, len(self._starts))] > 0
+            if settled and not trimmed and not self._is_bad(workspace) and reached < head.seq:
                 self._report.add(Finding(workspace, reached + 1, "seq", f"the topic ends at {reached}, Postgres at {head.seq}"))
+        for workspace, chain in self._chains.items():
+            head, _ = heads_after.get(workspace, _NO_HEAD)
+            if head.seq < chain.reached.seq and not chain.bad:
+                message = f"Postgres ends at {head.seq}, the topic at {chain.reached.seq}"
+                self._report.add(Finding(workspace, head.seq + 1, "seq", message))
+
+    def _is_bad(self, workspace: str) -> bool:
+        return workspace in self._chains and self._chains[workspace].bad
 
     def _chain(self, event: StoredEvent, partition: int) -> _Chain:
         chain = self._chains.get(event.workspace_id)
@@ -89,7 +100,7 @@ class _TopicAuditor:
         return None
 
     def _differs(self, event: StoredEvent) -> Finding | None:
-        head, _ = self._heads.get(event.workspace_id, (START, False))
+        head, _ = self._heads.get(event.workspace_id, _NO_HEAD)
         if event.seq == head.seq and event.hash != head.hash:
             return Finding(event.workspace_id, event.seq, "hash", f"is {event.hash.hex()}, Postgres' head is {head.hash.hex()}")
         return None
@@ -108,7 +119,7 @@ async def walk_topic(
         if wanted in (None, record.key):
             auditor.take(record)
             advance_bar(1)
-    auditor.finish()
+    auditor.finish(await _heads(settings, region, workspace))
 
 
 def decode(value: bytes) -> StoredEvent:
@@ -152,7 +163,7 @@ def _group(record: dict[str, Any] | None) -> Group | None:
     return Group(record["commitment"], None if erased else record["salt"] + record["value"].encode())
 
 
-async def _heads(settings: Settings, region: Region, workspace: UUID | None) -> dict[str, tuple[Head, bool]]:
+async def _heads(settings: Settings, region: Region, workspace: UUID | None) -> Heads:
     bounds = (_FIRST, _LAST) if workspace is None else (workspace, workspace)
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-verify", region=region, max_size=1)
     async with pool:
