@@ -9,6 +9,7 @@ the same bytes.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import NamedTuple
 
 from schemas import codec
@@ -149,8 +150,7 @@ def open_envelope(record: bytes) -> Envelope:
 
 def _open(record: bytes) -> Envelope:
     tenancy = record[HEADER_BYTES : HEADER_BYTES + 74]
-    if not _TENANCY(tenancy):
-        raise Undecodable("the envelope's ids are not UUIDs")
+    company_id, workspace_id = _ids(tenancy)
     count, at = _long(record, HEADER_BYTES + 74)
     events = []
     for _ in range(count):
@@ -158,7 +158,14 @@ def _open(record: bytes) -> Envelope:
         events.append(event)
     if not events or record[at:] != b"\0":
         raise Undecodable("the envelope does not end with its last event")
-    return Envelope(tenancy[1:37].decode(), tenancy[38:74].decode(), events)
+    return Envelope(company_id, workspace_id, events)
+
+
+@lru_cache(maxsize=10_000)
+def _ids(tenancy: bytes) -> tuple[str, str]:
+    if not _TENANCY(tenancy):
+        raise Undecodable("the envelope's ids are not UUIDs")
+    return tenancy[1:37].decode(), tenancy[38:74].decode()
 
 
 def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, int]:
