@@ -165,6 +165,7 @@ class LogView:
     async def start(self) -> None:
         """Connect. Raises ``KafkaError``."""
         await self._consumer.start()
+        await asyncio.sleep(0)  # aiokafka's stop() raises CancelledError when its tasks were never given a turn
 
     async def stop(self) -> None:
         """Disconnect."""
