@@ -57,6 +57,7 @@ async def _run(settings: Settings) -> int:
 
 
 async def _serve(worker: Worker) -> None:
+    await worker.wait_for_kafka()
     await worker.app.start()
     await worker.app.wait_until_stopped()
 

@@ -16,6 +16,7 @@ from ops import kafka, log
 from ops.clock import Clock, SystemClock
 from ops.db import is_unavailable
 from ops.faults import FaultPoints
+from ops.kafka import KafkaError, LogView
 from ops.metrics import Metrics
 from ops.settings import Settings
 from streams.region import RegionWorker, by_topic
@@ -23,6 +24,7 @@ from streams.transport import ChunkApp
 
 _LOG = log.get(__name__)
 _BUFFERED_CHUNKS = 4
+_KAFKA_PAUSE_SECONDS = 1.0
 _FETCH_BYTES = 1 << 20
 """Of a partition in one fetch; a larger record comes alone."""
 
@@ -61,12 +63,26 @@ class Worker:
         clock = clock or SystemClock()
         faults = FaultPoints(settings.fault_points)
         self.regions = [RegionWorker(settings, region, metrics=metrics, clock=clock, faults=faults) for region in settings.regions]
+        self._settings = settings
         self.app = self._make_app(settings)
-        self._clock = clock
         flow = FaustFlow(self.app)
         for region in self.regions:
             region.flow = flow
         self._agent(self.app)
+
+    async def wait_for_kafka(self) -> None:
+        """Return once the brokers answer, however long it takes: Faust's own start gives up at the first refusal."""
+        while True:
+            view = LogView(self._settings, self._settings.regions[0])
+            try:
+                await view.start()
+            except KafkaError as error:
+                _LOG.warning("kafka_unreachable", error=type(error).__name__)
+                await asyncio.sleep(_KAFKA_PAUSE_SECONDS)
+            else:
+                return
+            finally:
+                await view.stop()
 
     def _make_app(self, settings: Settings) -> ChunkApp:
         connections = [kafka.connection(settings, region) for region in settings.regions]

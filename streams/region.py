@@ -31,6 +31,7 @@ from streams.store import Source, open_store
 
 _LOG = log.get(__name__)
 _TICK_SECONDS = 1.0
+_FAILED_PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
 _CONNECTIONS = 6
 _UNACKED_BYTES = 64 << 20
@@ -172,6 +173,7 @@ class RegionWorker:
                     _LOG.warning("housekeeping waits", region=self.region, error=type(error).__name__)
                 if isinstance(error, KafkaError):
                     await self._forget_log()
+                await asyncio.sleep(_FAILED_PAUSE_SECONDS)  # not to be woken: chunks that wait would have us ask ten times a second
             try:
                 async with asyncio.timeout(_TICK_SECONDS):
                     await self._wake.wait()
