@@ -1,0 +1,93 @@
+"""A run: load, faults in parallel lanes, then everything healed, drained and checked."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from schemas.topics import Region
+from tests.faults import checker, load
+from tests.faults.checker import Verdict
+from tests.faults.cluster import SERVED, Cluster
+from tests.faults.faults import SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
+from tests.faults.ledger import Ledger
+from tests.faults.worker_logs import Logs
+
+_RATE = 300.0
+_REST_SECONDS = (0.2, 1.5)
+
+Draw = tuple[str, str, Fault]
+"""A fault drawn: the part it is about, its name, what it does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When a run ends: after so many faults in each lane, or so many seconds, whatever comes first."""
+
+    faults: int | None = None
+    seconds: float = float("inf")
+
+
+class Tally:
+    """What a run did."""
+
+    def __init__(self) -> None:
+        self.faults: Counter[str] = Counter()
+        self.verdict = Verdict()
+
+    def add(self, other: Tally) -> None:
+        """Take over another run's figures."""
+        self.faults += other.faults
+        self.verdict.add(other.verdict)
+
+
+def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
+    """Every card once in a random order, then all over again: nothing is left out by bad luck."""
+    while True:
+        yield from rng.sample(cards, len(cards))
+
+
+def lanes(cluster: Cluster) -> list[list[Draw]]:
+    """A lane for each worker and its links, one for the servers: their faults overlap, those of one part do not."""
+    of_workers = [[(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers]
+    return [*of_workers, [(target, kind, fault) for (target, kind), fault in SERVER_FAULTS.items()]]
+
+
+async def run(cluster: Cluster, seed: int, limits: Limits) -> Tally:
+    """One run on new workspaces, from a cluster at rest to a cluster at rest."""
+    tally = Tally()
+    writers = [*load.everywhere(cluster, Region.US), *load.accounts(cluster.tenant(Region.EU, workspaces=3))]
+    ledger = Ledger(f"run-{seed}-{time.time_ns()}")
+    begin = await checker.starts(cluster, SERVED)
+    logs = Logs(cluster)
+    async with load.load(cluster.base_url, writers, ledger, seed=seed, rate=_RATE):
+        racing = [_race(cluster, random.Random(f"{seed}-{index}"), cards, limits, tally) for index, cards in enumerate(lanes(cluster))]
+        await asyncio.gather(*racing)
+    await cluster.heal()
+    workspaces = {region: [each.workspace_id for each in writers if each.region is region] for region in SERVED}
+    tally.verdict.add(await checker.check(cluster, ledger, workspaces, begin))
+    tally.verdict.counts += logs.counts()
+    for trouble in logs.troubles():
+        tally.verdict.blame(f"unexpected in a log: {trouble}")
+    return tally
+
+
+async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], limits: Limits, tally: Tally) -> None:
+    ends = time.monotonic() + limits.seconds
+    for count, (target, kind, fault) in enumerate(deck(rng, cards)):
+        if count == limits.faults or time.monotonic() >= ends:
+            return
+        if target and not cluster.is_running(target):
+            tally.verdict.counts[f"{target.split('-')[0]} ended by itself"] += 1
+            await cluster.start(target)
+        try:
+            await fault(Scene(cluster, target, rng))
+        except AssertionError as error:
+            tally.verdict.blame(f"{kind} of {target}: {error}")
+        else:
+            tally.faults[kind] += 1
+        await asyncio.sleep(rng.uniform(*_REST_SECONDS))

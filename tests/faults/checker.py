@@ -1,0 +1,293 @@
+"""Compares what clients were told with what is stored, linked and announced. The whole history, every byte."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import asyncpg
+import orjson
+
+from ops import kafka
+from ops.db import use_micros
+from ops.local.environment import Role
+from ops.rows import to_stored
+from schemas.chain import START, Head, advance, verify, verify_head
+from schemas.codec import encode_stored
+from schemas.event import StoredEvent
+from schemas.topics import Region, events_topic, ingest_topic
+from tests.faults.ledger import Ledger, Outcome, Request
+
+if TYPE_CHECKING:
+    from ops.kafka import ConsumerRecord
+    from tests.faults.cluster import Cluster
+
+DRAIN_SECONDS = 60.0
+"""Within this time after the last fault and the last request all is persisted and announced, or the run has failed."""
+_MAX_NAMED = 20
+
+_EVENTS = """
+SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
+       occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at,
+       source_partition
+FROM events WHERE workspace_id = ANY($1::uuid[]) ORDER BY workspace_id, seq
+"""
+_HEADS = "SELECT workspace_id, seq, hash FROM chain_head WHERE workspace_id = ANY($1::uuid[])"
+_REJECTED = "SELECT id, reason FROM rejected WHERE workspace_id = ANY($1::uuid[])"
+_SOURCES = """
+SELECT partition, next_offset - offset_base AS reached, announced - offset_base AS announced, parked_reason
+FROM source WHERE topic = $1
+"""
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What was found. The run is good when there are no violations."""
+
+    violations: list[str] = field(default_factory=list)
+    counts: Counter[str] = field(default_factory=Counter)
+
+    def blame(self, violation: str) -> None:
+        """Note a broken promise; after the first ones they are only counted."""
+        self.counts["violations"] += 1
+        if len(self.violations) < _MAX_NAMED:
+            self.violations.append(violation)
+
+    def add(self, other: Verdict) -> None:
+        """Take over what another check found."""
+        self.violations += other.violations
+        self.counts += other.counts
+
+    def assert_good(self) -> None:
+        """Raises ``AssertionError`` with the violations."""
+        if self.violations:
+            raise AssertionError(f"{self.counts['violations']} violations:\n" + "\n".join(self.violations))
+
+
+@dataclass(slots=True)
+class Stored:
+    """What a region's Postgres holds of the run's workspaces."""
+
+    events: list[StoredEvent]
+    """By workspace and seq."""
+    partitions: dict[str, int]
+    heads: dict[str, Head]
+    rejected: dict[str, str]
+    """Reasons by event id."""
+
+
+Starts = Mapping[tuple[Region, int], int]
+"""Where a run begins on the events topics: offsets by region and partition."""
+
+
+@asynccontextmanager
+async def superuser(cluster: Cluster, region: Region) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
+    """A connection that may read everything; times are microseconds."""
+    connection = await asyncpg.connect(cluster.superuser_url(region), timeout=10)
+    try:
+        await use_micros(connection)
+        yield connection
+    finally:
+        await connection.close()
+
+
+async def standing(cluster: Cluster, region: Region) -> dict[int, asyncpg.Record]:
+    """The region's ``source`` rows: reached and announced as Kafka offsets."""
+    async with superuser(cluster, region) as connection:
+        return {row["partition"]: row for row in await connection.fetch(_SOURCES, ingest_topic(region))}
+
+
+async def topic_ends(cluster: Cluster, region: Region, topic: str) -> dict[int, int]:
+    """Where the logs of a topic's partitions end."""
+    settings = cluster.settings(Role.STREAMS)
+    view = kafka.LogView(settings, region)
+    await view.start()
+    try:
+        bounds = await view.bounds(topic, range(settings.topic_partitions))
+    finally:
+        await view.stop()
+    return {partition: each.end for partition, each in bounds.items()}
+
+
+async def starts(cluster: Cluster, regions: Iterable[Region]) -> dict[tuple[Region, int], int]:
+    """Where the events topics end now: where a new run begins."""
+    return {
+        (region, partition): end
+        for region in regions
+        for partition, end in (await topic_ends(cluster, region, events_topic(region))).items()
+    }
+
+
+async def unfinished(cluster: Cluster, region: Region) -> list[str]:
+    """What keeps the region from being drained; empty when all of it is persisted and announced."""
+    ends = await topic_ends(cluster, region, ingest_topic(region))
+    rows = await standing(cluster, region)
+    found = []
+    for partition, end in ends.items():
+        row = rows.get(partition)
+        reached, announced = (row["reached"], row["announced"]) if row else (0, 0)
+        if (reached, announced) != (end, end):
+            reason = f", parked: {row['parked_reason']}" if row and row["parked_reason"] else ""
+            found.append(f"{region} partition {partition}: log ends at {end}, persisted to {reached}, announced to {announced}{reason}")
+    return found
+
+
+async def drained(cluster: Cluster, regions: Iterable[Region], seconds: float = DRAIN_SECONDS) -> tuple[float, list[str]]:
+    """Wait until nothing is unfinished. Returns the seconds it took, and what is still unfinished when time is over."""
+    began = time.monotonic()
+    while True:
+        missing = [each for region in regions for each in await unfinished(cluster, region)]
+        took = time.monotonic() - began
+        if not missing or took > seconds:
+            return took, missing
+        await asyncio.sleep(0.2)
+
+
+async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Sequence[str]], begin: Starts) -> Verdict:
+    """Check a run whose load has ended and whose faults are healed. ``regions`` holds the run's workspaces."""
+    verdict = Verdict()
+    took, missing = await drained(cluster, regions)
+    verdict.counts["drain ms"] = int(took * 1000)
+    for each in missing:
+        verdict.blame(f"not drained {DRAIN_SECONDS:.0f} s after the last fault: {each}")
+    everything: list[Stored] = []
+    for region, workspaces in regions.items():
+        stored = await _read(cluster, region, workspaces)
+        everything.append(stored)
+        _check_chains(stored, workspaces, verdict)
+        await _check_topic(cluster, region, stored, begin, verdict)
+    check_promises(ledger, everything, verdict)
+    return verdict
+
+
+async def _read(cluster: Cluster, region: Region, workspaces: Sequence[str]) -> Stored:
+    async with superuser(cluster, region) as connection:
+        rows = await connection.fetch(_EVENTS, workspaces)
+        heads = await connection.fetch(_HEADS, workspaces)
+        rejected = await connection.fetch(_REJECTED, workspaces)
+    return Stored(
+        [to_stored(row, region) for row in rows],
+        {str(row["workspace_id"]): row["source_partition"] for row in rows},
+        {str(row["workspace_id"]): Head(row["seq"], row["hash"]) for row in heads},
+        {str(row["id"]): row["reason"] for row in rejected},
+    )
+
+
+def _check_chains(stored: Stored, workspaces: Sequence[str], verdict: Verdict) -> None:
+    """Every workspace: seq 1, 2, 3 …, every commitment, link and hash computed again, and the head at the end."""
+    reached = dict.fromkeys(workspaces, START)
+    for event in stored.events:
+        if finding := verify(reached[event.workspace_id], event):
+            verdict.blame(f"chain broken: {finding}")
+        reached[event.workspace_id] = advance(event)
+    for workspace, end in reached.items():
+        if finding := verify_head(workspace, end, stored.heads.get(workspace, START)):
+            verdict.blame(f"head wrong: {finding}")
+
+
+async def _check_topic(cluster: Cluster, region: Region, stored: Stored, begin: Starts, verdict: Verdict) -> None:
+    """What the events topic tells a reader who drops repeats is what Postgres holds, in the order of the source."""
+    wanted: dict[int, list[StoredEvent]] = defaultdict(list)
+    for event in sorted(stored.events, key=lambda each: (each.source_offset, each.source_index)):
+        wanted[stored.partitions[event.workspace_id]].append(event)
+    told = await _told(cluster, region, begin, stored, verdict)
+    for partition, events in wanted.items():
+        expected = [(event.workspace_id.encode(), encode_stored(event)) for event in events]
+        if told.get(partition, []) != expected:
+            verdict.blame(_difference(region, partition, told.get(partition, []), expected))
+
+
+async def _told(cluster: Cluster, region: Region, begin: Starts, stored: Stored, verdict: Verdict) -> dict[int, list[tuple[bytes, bytes]]]:
+    """The topic as a reader sees it: by partition, key and value, repeats dropped by content, which they must repeat."""
+    told: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
+    seen: set[tuple[bytes, bytes]] = set()
+    own = {workspace.encode() for workspace in stored.heads}
+    async for record in _records(cluster, region, begin):
+        if record.key not in own:
+            continue
+        verdict.counts["records on the topic"] += 1
+        if (record.key, record.value) in seen:
+            verdict.counts["repeats on the topic"] += 1
+            continue
+        seen.add((record.key, record.value))
+        told[record.partition].append((record.key, record.value))
+    return told
+
+
+def _difference(region: Region, partition: int, told: list[tuple[bytes, bytes]], expected: list[tuple[bytes, bytes]]) -> str:
+    at = next((i for i, pair in enumerate(zip(told, expected, strict=False)) if pair[0] != pair[1]), min(len(told), len(expected)))
+    missing, extra = len(set(expected) - set(told)), len(set(told) - set(expected))
+    return (
+        f"{region} partition {partition}: the topic differs from Postgres at event {at} of {len(expected)}: "
+        f"{missing} missing, {extra} that are not stored, {len(told)} told"
+    )
+
+
+async def _records(cluster: Cluster, region: Region, begin: Starts) -> AsyncIterator[ConsumerRecord]:
+    """The events topic from where the run began to where it ends now."""
+    topic = events_topic(region)
+    ends = await topic_ends(cluster, region, topic)
+    reader = kafka.consumer(cluster.settings(Role.STREAMS), region)
+    await reader.start()
+    await asyncio.sleep(0)  # aiokafka's stop() raises CancelledError when its tasks were never given a turn
+    try:
+        for partition, end in ends.items():
+            place = kafka.TopicPartition(topic, partition)
+            reader.assign([place])
+            reader.seek(place, begin.get((region, partition), 0))
+            while await reader.position(place) < end:
+                for record in (await reader.getmany(place, timeout_ms=1000)).get(place, ()):
+                    yield record
+    finally:
+        await reader.stop()
+
+
+def check_promises(ledger: Ledger, everything: Sequence[Stored], verdict: Verdict) -> None:
+    """Accepted: stored once or rejected. Unknown: at most once, a batch whole or not at all. Refused: never."""
+    found: dict[str, list[str]] = defaultdict(list)
+    rejected: dict[str, str] = {}
+    for stored in everything:
+        rejected |= stored.rejected
+        for event in stored.events:
+            found[_marker(event)].append(event.id)
+    known = set[str]()
+    for request in ledger.requests:
+        known.update(request.markers)
+        _check_request(request, [found.get(marker, []) for marker in request.markers], rejected, verdict)
+    for marker in found.keys() - known:
+        verdict.blame(f"stored and never sent: marker {marker}")
+    verdict.counts["events stored"] += sum(map(len, found.values()))
+    verdict.counts["events rejected"] += len(rejected)
+    for outcome, count in ledger.events().items():
+        verdict.counts[f"events {outcome}"] += count
+
+
+def _check_request(request: Request, stored: list[list[str]], rejected: Mapping[str, str], verdict: Verdict) -> None:
+    name = f"{request.outcome} ({request.answer}) {request.markers[0]}"
+    if request.outcome is Outcome.ACCEPTED:
+        for marker, told, ids in zip(request.markers, request.ids, stored, strict=True):
+            if ids != [told] and not (ids == [] and told in rejected):
+                verdict.blame(f"accepted event {marker} has id {told}, stored are {ids}")
+        return
+    counts = [len(ids) for ids in stored]
+    if request.outcome is Outcome.REFUSED:
+        if any(counts):
+            verdict.blame(f"{name} is stored")
+    elif max(counts) > 1 or min(counts) != max(counts):
+        verdict.blame(f"{name} is stored {counts} times")
+    elif max(counts):
+        verdict.counts["events unknown and stored"] += len(counts)
+    if request.answer not in ("400", "503") and request.answer.isdigit():
+        verdict.blame(f"{name}: no fault explains this answer")
+
+
+def _marker(event: StoredEvent) -> str:
+    if event.metadata is None or event.metadata.value is None:
+        return f"none: {event.id}"
+    marker: str = orjson.loads(event.metadata.value).get("marker", f"none: {event.id}")
+    return marker

@@ -1,0 +1,64 @@
+"""What a client knows of its requests: written down before each is sent and after each has ended."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """How a request ended, as far as its client can tell."""
+
+    SENT = "sent"
+    """Not yet, or the client itself was stopped: as good as unknown."""
+    ACCEPTED = "accepted"
+    REFUSED = "refused"
+    UNKNOWN = "unknown"
+
+
+@dataclass(slots=True)
+class Request:
+    """One POST. Each event of it carries one of ``markers`` in its metadata."""
+
+    workspace_id: str
+    markers: tuple[str, ...]
+    outcome: Outcome = Outcome.SENT
+    ids: tuple[str, ...] = ()
+    """In the order of the markers, once accepted."""
+    answer: str = ""
+    """Status, or what went wrong."""
+
+
+@dataclass(slots=True)
+class Ledger:
+    """All requests of a run."""
+
+    name: str
+    """Begins every marker."""
+    requests: list[Request] = field(default_factory=list)
+    _markers: int = 0
+
+    def sent(self, workspace_id: str, events: int) -> Request:
+        """Write down a request about to be sent, with fresh markers."""
+        markers = tuple(f"{self.name}-{number}" for number in range(self._markers, self._markers + events))
+        self._markers += events
+        request = Request(workspace_id, markers)
+        self.requests.append(request)
+        return request
+
+    def of(self, outcome: Outcome) -> Iterator[Request]:
+        """The requests that ended so."""
+        return (request for request in self.requests if request.outcome is outcome)
+
+    def events(self) -> Counter[Outcome]:
+        """Events by how their request ended."""
+        counts: Counter[Outcome] = Counter()
+        for request in self.requests:
+            counts[request.outcome] += len(request.markers)
+        return counts
+
+    def answers(self) -> Counter[str]:
+        """Requests by status or error."""
+        return Counter(request.answer for request in self.requests)
