@@ -10,6 +10,8 @@ from ops.local.part import Part
 from ops.local.probes import http_answers
 from ops.local.state import State
 
+# A killed worker's partitions lie still for so long; on one machine there is no network to be patient with.
+_SESSION_SECONDS = "10"
 _ROOT = Path(__file__).parents[2]
 
 
@@ -18,7 +20,7 @@ def gateway(state: State) -> Part:
     return Part(
         name="gateway",
         command=lambda: [sys.executable, "-m", "ops.local.gateway", str(state.root)],
-        ready=lambda: http_answers(state.port("gateway"), "/health", status=200),
+        ready=lambda: http_answers(state.port("gateway"), "/ready", status=200),
         cwd=_ROOT,
         ports=("gateway",),
         environ=inherited,
@@ -30,7 +32,8 @@ def worker(state: State, number: int) -> Part:
     name = f"worker-{number}"
 
     def environ() -> dict[str, str]:
-        return inherited() | service_environ(state, Role.STREAMS) | {"STREAMS_HTTP_PORT": str(state.port(name))}
+        own = {"STREAMS_HTTP_PORT": str(state.port(name)), "STREAMS_SESSION_TIMEOUT_SECONDS": _SESSION_SECONDS}
+        return inherited() | service_environ(state, Role.STREAMS) | own
 
     return Part(
         name=name,

@@ -26,7 +26,7 @@ from ops.settings import Settings
 from schemas.codec import HEADER_BYTES, MAGIC
 from schemas.topics import Region, events_topic
 
-_STORED_SECONDS = 30.0
+_STORED_SECONDS = 60.0
 _EVENTS: tuple[dict[str, Any], ...] = (
     {
         "category": "auth",

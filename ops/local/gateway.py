@@ -16,6 +16,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 
 from ops import log
+from ops.local import joint
 from ops.local.environment import Role, service_settings
 from ops.local.merged import MergedRegistry
 from ops.local.state import State
@@ -65,7 +66,7 @@ async def _ask(to_app: asyncio.Queue[Message], from_app: asyncio.Queue[Message],
 
 
 class Dispatcher:
-    """Sends ``POST /v1/events`` and ``/v1/events/batch`` to ingest and all else to the API."""
+    """Sends ``POST /v1/events`` and ``/v1/events/batch`` to ingest and all else to the API; whether all is well, both are asked."""
 
     def __init__(self, ingest: App, api: App) -> None:
         self._ingest = Mounted(ingest)
@@ -77,6 +78,8 @@ class Dispatcher:
             await self._lifespan(receive, send)
         elif scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in _INGEST_PATHS:
             await self._ingest.serve(scope, receive, send)
+        elif scope["path"] in joint.PATHS:
+            await joint.serve_joint(self._api.serve, self._ingest.serve, scope, receive, send)
         else:
             await self._api.serve(scope, receive, send)
 

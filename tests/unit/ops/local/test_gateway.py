@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 
 import httpx
@@ -83,3 +84,32 @@ def _leaf(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
     return error
+
+
+class Missing:
+    """An app that says of itself what it misses."""
+
+    def __init__(self, *missing: str) -> None:
+        self._missing = list(missing)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        body = json.dumps({"status": "unavailable", "missing": self._missing} if self._missing else {"status": "ready"}).encode()
+        headers = [(b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 503 if self._missing else 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.mark.parametrize(
+    ("ingest", "api", "status", "answer"),
+    [
+        (Missing(), Missing(), 200, {"status": "ready"}),
+        (Missing("kafka US"), Missing(), 503, {"status": "unavailable", "missing": ["kafka US"]}),
+        (Missing(), Missing("postgres.us"), 503, {"status": "unavailable", "missing": ["postgres.us"]}),
+        (Missing("kafka US"), Missing("postgres.us"), 503, {"status": "unavailable", "missing": ["postgres.us", "kafka US"]}),
+    ],
+)
+async def test_ready_names_what_either_app_misses(ingest: Missing, api: Missing, status: int, answer: object) -> None:
+    transport = httpx.ASGITransport(Dispatcher(ingest, api))
+    async with httpx.AsyncClient(transport=transport, base_url="http://toy") as client:
+        found = await client.get("/ready")
+    assert (found.status_code, found.json()) == (status, answer)
