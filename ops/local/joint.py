@@ -1,0 +1,43 @@
+"""One answer of two apps: ``/ready`` and ``/internal/health`` of the gateway name what either of them misses."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ops.serve import App, Message, Receive, Scope, Send
+
+PATHS = frozenset({"/ready", "/internal/health"})
+
+
+@dataclass
+class _Answer:
+    status: int = 500
+    headers: list[tuple[bytes, bytes]] = field(default_factory=list)
+    body: bytes = b""
+
+    async def take(self, message: Message) -> None:
+        """The ``send`` of an ASGI app."""
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], list(message["headers"])
+        else:
+            self.body += message.get("body", b"")
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        parsed: dict[str, Any] = json.loads(self.body)
+        return parsed
+
+
+async def serve_joint(first: App, second: App, scope: Scope, receive: Receive, send: Send) -> None:
+    """Ask both, add up ``missing``, and answer as the one that is worse off."""
+    answers = [_Answer(), _Answer()]
+    await asyncio.gather(*(app(dict(scope), receive, answer.take) for app, answer in zip((first, second), answers, strict=True)))
+    missing = [name for answer in answers for name in answer.fields.get("missing", ())]
+    worse = max(answers, key=lambda answer: (answer.status, len(answer.fields.get("missing", ()))))
+    body = worse.body if not missing else json.dumps({**answers[0].fields, "status": worse.fields["status"], "missing": missing}).encode()
+    headers = [(name, value) for name, value in worse.headers if name.lower() != b"content-length"]
+    await send({"type": "http.response.start", "status": worse.status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await send({"type": "http.response.body", "body": body})
