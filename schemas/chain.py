@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from schemas.event import GROUPS, StoredEvent
+from schemas.event import GROUPS, LEAF_VERSION, StoredEvent
 from schemas.leaf import ZERO_HASH, LeafPieces, commitment, join, leaf_hash, leaf_of
 
 
@@ -43,9 +43,11 @@ def link(head: Head, pieces: LeafPieces) -> Head:
 def verify(head: Head, event: StoredEvent) -> Finding | None:
     """``None`` when ``event`` is the link after ``head``, intact; else the first field that is wrong.
 
-    The order tells the cause: first the place in the chain, then what the groups commit to, last the
+    The order tells the cause: first the layout and the place in the chain, then what the groups commit to, last the
     hash over everything. An erased group can't be compared with its commitment, and need not be.
     """
+    if event.v != LEAF_VERSION:
+        return _finding(event, "v", f"is {event.v}, a layout unknown here")
     if event.seq != head.seq + 1:
         return _finding(event, "seq", f"{event.seq} follows {head.seq}")
     if event.prev_hash != head.hash:
