@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import strategies as st
 
 from schemas.canonical import MAX_INTEGER
 from schemas.envelope import SALTS_BYTES, Receipt
+from schemas.event import GROUPS as EVENT_GROUPS
+from schemas.event import SALT_BYTES, Group, StoredEvent
+from schemas.leaf import ZERO_HASH, commitment, leaf_hash, leaf_of
 from schemas.topics import Region
 from tests.unit.schemas import plain
 
@@ -71,3 +75,72 @@ RECEIPTS = st.builds(
     trace_id=st.uuids().map(lambda made: made.hex),
     context=CONTEXTS,
 )
+
+
+def _group(salt: bytes, value: dict[str, Any]) -> Group:
+    content = salt + plain.dumps(value)
+    return Group(commitment(content), content)
+
+
+GROUPS = st.none() | st.builds(_group, st.binary(min_size=SALT_BYTES, max_size=SALT_BYTES), OBJECTS)
+STORED = st.builds(
+    StoredEvent,
+    seq=st.integers(1, 2**63 - 1),
+    prev_hash=HASHES,
+    hash=HASHES,
+    source_offset=st.integers(0, 2**63 - 1),
+    source_index=st.integers(0, 999),
+    id=UUIDS,
+    company_id=UUIDS,
+    workspace_id=UUIDS,
+    project_id=st.none() | UUIDS,
+    tenant_id=st.none() | TEXT | TRICKY,
+    data_region=st.sampled_from(["US", "EU", "UK", "AU"]),
+    timestamp=MICROS,
+    received_at=MICROS,
+    category=st.from_regex(r"[a-z][a-z0-9._-]{0,63}", fullmatch=True),
+    action=st.from_regex(r"[A-Za-z0-9._:/-]{1,128}", fullmatch=True),
+    outcome=st.sampled_from([None, "SUCCESS", "FAILURE", "DENIED"]),
+    trace_id=st.uuids().map(lambda made: made.hex),
+    actor=GROUPS,
+    resource=GROUPS,
+    context=GROUPS,
+    metadata=GROUPS,
+)
+"""Stored events whose groups fit their commitments; hash and prevHash are made up."""
+
+
+# Few draws an event: what matters to a chain is that events differ, and that groups are absent, empty and full.
+_LINKS = st.builds(
+    StoredEvent,
+    seq=st.just(0),
+    prev_hash=st.just(ZERO_HASH),
+    hash=st.just(b""),
+    source_offset=st.just(7),
+    source_index=st.just(0),
+    id=UUIDS,
+    company_id=st.just("019c1388-7149-7198-9612-ea72d1f43751"),
+    workspace_id=st.just("019c1388-3aee-711b-a320-f82d163e96fc"),
+    project_id=st.sampled_from([None, "019c1388-0000-7198-9612-ea72d1f43751"]),
+    tenant_id=st.sampled_from([None, "customer", 'é"\U0001f600']),
+    data_region=st.sampled_from(["US", "EU"]),
+    timestamp=st.sampled_from([-1, 0, 1_770_000_000_000_000]),
+    received_at=st.just(1_770_000_000_000_001),
+    category=st.just("auth"),
+    action=st.sampled_from(["login", "Logout"]),
+    outcome=st.sampled_from([None, "SUCCESS", "DENIED"]),
+    trace_id=st.just("0af7651916cd43dd8448eb211c80319c"),
+    **dict.fromkeys(EVENT_GROUPS, st.sampled_from([None, _group(bytes(16), {}), _group(b"salt" * 4, {"id": "u-1", "n": 1.5})])),
+)
+
+
+@st.composite
+def chains(draw: st.DrawFn, min_size: int = 1) -> list[StoredEvent]:
+    """A workspace's first events, rightly linked."""
+    linked: list[StoredEvent] = []
+    prev_hash = ZERO_HASH
+    for seq, event in enumerate(draw(st.lists(_LINKS, min_size=min_size, max_size=4)), 1):
+        placed = replace(event, seq=seq, prev_hash=prev_hash)
+        linked.append(replace(placed, hash=leaf_hash(leaf_of(placed))))
+        prev_hash = linked[-1].hash
+    return linked
