@@ -12,10 +12,12 @@ from ops.local.environment import Role
 from ops.seed import Tenant, create_tenant
 from tests.bench.load import Generator, generator
 from tests.bench.meter import Meter
-from tests.bench.pipeline import REGION, Pipeline, watching
+from tests.bench.pipeline import REGION, NotDrained, Pipeline, watching
 from tests.bench.plan import Plan
 from tests.bench.workload import WORKSPACES
 from tests.support.stack import LocalStack
+
+WORKER = "worker-1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,11 @@ class Bench:
 
 @asynccontextmanager
 async def opened(stack: LocalStack, plan: Plan, console: Console) -> AsyncIterator[Bench]:
-    """A bench on a fresh stack."""
+    """A bench on a fresh stack. A ``NotDrained`` is told with the end of the worker's log."""
     tenant = create_tenant(stack.settings(Role.OWNER), REGION, "Bench", plan="ENTERPRISE", workspaces=WORKSPACES)
     async with watching(stack.settings(Role.AUDITOR)) as pipeline:
-        yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console)
+        try:
+            yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console)
+        except NotDrained as error:
+            error.add_note(f"The worker's last lines:\n{stack.parts.runners[WORKER].last_lines()}")
+            raise

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from tests.bench.backlog import feed
-from tests.bench.bench import Bench
+from tests.bench.bench import WORKER, Bench
 from tests.bench.meter import Cost
 from tests.bench.pipeline import DRAIN_SECONDS, Counts, NotDrained
 from tests.bench.stats import middle
 
-_WORKER = "worker-1"
 _POLL_SECONDS = 0.1
 
 
@@ -38,11 +37,11 @@ class Drain:
 async def drain(bench: Bench, per_envelope: int) -> Drain:
     """Stop the worker, feed, start it again and look. Raises ``NotDrained``."""
     await bench.pipeline.drained()
-    await asyncio.to_thread(bench.stack.parts.stop, _WORKER)
+    await asyncio.to_thread(bench.stack.parts.stop, WORKER)
     bench.say(f"  feeding {bench.plan.backlog:,} events, {per_envelope} an envelope")
     await feed(bench, bench.plan.backlog, per_envelope)
     before = await bench.pipeline.counts()
-    await asyncio.to_thread(bench.stack.parts.start, _WORKER)
+    await asyncio.to_thread(bench.stack.parts.start, WORKER)
     samples = await _samples(bench, before.persisted + bench.plan.backlog)
     bench.meter.note_memory()
     return _figure(bench.plan.backlog, per_envelope, samples)

@@ -64,7 +64,7 @@ class Wrk:
 
     def run(self, port: int, requests: Path, seconds: float, connections: int) -> Load:
         """As the protocol says. A request still under way at the end is not counted, though it may be accepted."""
-        options = [f"-c{connections}", "-t1", f"-d{seconds:.0f}s", "--timeout=30s", "-s", str(_SCRIPT)]
+        options = [f"-c{connections}", "-t1", f"-d{seconds:.0f}s", "--timeout=10s", "-s", str(_SCRIPT)]
         ended = child.run([self.binary, *options, f"http://127.0.0.1:{port}", "--", str(requests)], seconds + _SLACK_SECONDS)
         found = _SUMMARY.search(ended.output)
         if found is None:
