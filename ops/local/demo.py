@@ -92,7 +92,7 @@ def tell(state: State, console: Console) -> None:
     _read_back(client, ids, console)
     _verify(state, console)
     _show_record(state, client, environ, console)
-    console.print(_next_steps(state), highlight=False, markup=False)
+    console.print(_next_steps(state), highlight=False, markup=False, soft_wrap=True)
 
 
 def _post(client: Client, console: Console) -> list[str]:
