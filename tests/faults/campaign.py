@@ -10,12 +10,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from schemas.topics import Region
-from tests.faults import checker, load
+from tests.faults import load
 from tests.faults.checker import Verdict
-from tests.faults.cluster import SERVED, Cluster
+from tests.faults.cluster import Cluster
 from tests.faults.faults import SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
-from tests.faults.ledger import Ledger
-from tests.faults.worker_logs import Logs
+from tests.faults.trial import trial
 
 _RATE = 300.0
 _REST_SECONDS = (0.2, 1.5)
@@ -61,18 +60,11 @@ async def run(cluster: Cluster, seed: int, limits: Limits) -> Tally:
     """One run on new workspaces, from a cluster at rest to a cluster at rest."""
     tally = Tally()
     writers = [*load.everywhere(cluster, Region.US), *load.accounts(cluster.tenant(Region.EU, workspaces=3))]
-    ledger = Ledger(f"run-{seed}-{time.time_ns()}")
-    begin = await checker.starts(cluster, SERVED)
-    logs = Logs(cluster)
-    async with load.load(cluster.base_url, writers, ledger, seed=seed, rate=_RATE):
-        racing = [_race(cluster, random.Random(f"{seed}-{index}"), cards, limits, tally) for index, cards in enumerate(lanes(cluster))]
-        await asyncio.gather(*racing)
-    await cluster.heal()
-    workspaces = {region: [each.workspace_id for each in writers if each.region is region] for region in SERVED}
-    tally.verdict.add(await checker.check(cluster, ledger, workspaces, begin))
-    tally.verdict.counts += logs.counts()
-    for trouble in logs.troubles():
-        tally.verdict.blame(f"unexpected in a log: {trouble}")
+    async with trial(cluster, writers, f"run-{seed}") as running:
+        async with load.load(running.client, writers, seed=seed, rate=_RATE):
+            racing = [_race(cluster, random.Random(f"{seed}-{i}"), cards, limits, tally) for i, cards in enumerate(lanes(cluster))]
+            await asyncio.gather(*racing)
+        tally.verdict.add(await running.verdict())
     return tally
 
 
@@ -82,7 +74,7 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
         if count == limits.faults or time.monotonic() >= ends:
             return
         if target and not cluster.is_running(target):
-            tally.verdict.counts[f"{target.split('-')[0]} ended by itself"] += 1
+            tally.verdict.blame(f"{target} ended by itself: {cluster.parts.runners[target].last_lines()}")
             await cluster.start(target)
         try:
             await fault(Scene(cluster, target, rng))

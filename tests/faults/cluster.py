@@ -130,6 +130,11 @@ class Cluster(LocalStack):
         if not await asyncio.to_thread(wait_for, lambda: not self.is_running(name), seconds):
             raise StillRunning(f"{name} runs {seconds:.0f} s after it should have ended")
 
+    async def only(self, workers: Mapping[str, Mapping[str, str]]) -> None:
+        """Let just these workers run, started anew with these additions to their environments."""
+        await asyncio.gather(*(asyncio.to_thread(self.parts.stop, name) for name in WORKERS))
+        await asyncio.gather(*(self.start(name, environ=environ) for name, environ in workers.items()))
+
     async def heal(self) -> None:
         """All links pass, all parts run, unfrozen and without fault points."""
         for link in (*self.kafka_links.values(), *self.postgres_links.values()):

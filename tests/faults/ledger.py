@@ -29,6 +29,8 @@ class Request:
     """In the order of the markers, once accepted."""
     answer: str = ""
     """Status, or what went wrong."""
+    seconds: float = 0.0
+    retry_after: str | None = None
 
 
 @dataclass(slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -85,13 +86,17 @@ class Client:
         """Post a body for a request written down before."""
         path = "/v1/events/batch" if isinstance(body, list) else "/v1/events"
         headers = {"Authorization": f"Bearer {account.key}"}
+        began = time.monotonic()
         try:
             async with self._session.post(self._base_url + path, json=body, headers=headers) as response:
                 answer = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             request.outcome, request.answer = Outcome.UNKNOWN, type(error).__name__
             return request
+        finally:
+            request.seconds = time.monotonic() - began
         request.answer = str(response.status)
+        request.retry_after = response.headers.get("Retry-After")
         if response.status == 202:
             request.outcome = Outcome.ACCEPTED
             request.ids = tuple(each["id"] for each in answer["events"]) if isinstance(body, list) else (answer["id"],)
@@ -109,26 +114,24 @@ async def client(base_url: str, ledger: Ledger) -> AsyncIterator[Client]:
 
 
 @asynccontextmanager
-async def load(base_url: str, writers: Sequence[Account], ledger: Ledger, *, seed: int, rate: float) -> AsyncIterator[Client]:
+async def load(poster: Client, writers: Sequence[Account], *, seed: int, rate: float) -> AsyncIterator[None]:
     """``rate`` events a second, spread over the writers, until the block ends; then every request has ended, too."""
-    async with client(base_url, ledger) as poster:
-        await _make_known(poster, writers)
-        stop = asyncio.Event()
-        per_request = _SINGLE_SHARE + (1 - _SINGLE_SHARE) * _BATCH_EVENTS
-        pause = per_request * len(writers) / rate
-        producers = [
-            asyncio.create_task(_produce(poster, account, random.Random(f"{seed}-{index}"), pause, stop))
-            for index, account in enumerate(writers)
-        ]
-        try:
-            yield poster
-        finally:
-            stop.set()
-            await asyncio.gather(*producers)
+    stop = asyncio.Event()
+    per_request = _SINGLE_SHARE + (1 - _SINGLE_SHARE) * _BATCH_EVENTS
+    pause = per_request * len(writers) / rate
+    producers = [
+        asyncio.create_task(_produce(poster, account, random.Random(f"{seed}-{index}"), pause, stop))
+        for index, account in enumerate(writers)
+    ]
+    try:
+        yield
+    finally:
+        stop.set()
+        await asyncio.gather(*producers)
 
 
-async def _make_known(poster: Client, writers: Sequence[Account]) -> None:
-    """One event each, so that every key is known from here on even while Postgres is away."""
+async def make_known(poster: Client, writers: Sequence[Account]) -> None:
+    """One event each, so that every key is known to ingest even while Postgres is away."""
     for request in await asyncio.gather(*(poster.post(account) for account in writers)):
         if request.outcome is not Outcome.ACCEPTED:
             raise AssertionError(f"a first event was answered {request.answer}")

@@ -1,0 +1,51 @@
+"""A trial: clients of new workspaces, a ledger of what they were told, and the verdict over what became of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from tests.faults import checker, load
+from tests.faults.checker import Starts, Verdict
+from tests.faults.cluster import SERVED, Cluster
+from tests.faults.ledger import Ledger
+from tests.faults.load import Account, Client
+from tests.faults.worker_logs import Logs
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One trial on a cluster at rest."""
+
+    cluster: Cluster
+    writers: Sequence[Account]
+    client: Client
+    logs: Logs
+    begin: Starts
+
+    @property
+    def ledger(self) -> Ledger:
+        """What the clients were told."""
+        return self.client.ledger
+
+    async def verdict(self) -> Verdict:
+        """Heal everything, wait until all is announced, check all of it. The load must have ended."""
+        await self.cluster.heal()
+        workspaces = {region: [each.workspace_id for each in self.writers if each.region is region] for region in SERVED}
+        verdict = await checker.check(self.cluster, self.ledger, workspaces, self.begin)
+        verdict.counts += self.logs.counts()
+        for trouble in self.logs.troubles():
+            verdict.blame(f"unexpected in a log: {trouble}")
+        return verdict
+
+
+@asynccontextmanager
+async def trial(cluster: Cluster, writers: Sequence[Account], name: str) -> AsyncIterator[Trial]:
+    """A trial whose ledger's markers begin with ``name``; the writers' keys are known to ingest from here on."""
+    ledger = Ledger(f"{name}-{time.time_ns()}")
+    begin = await checker.starts(cluster, SERVED)
+    async with load.client(cluster.base_url, ledger) as client:
+        await load.make_known(client, writers)
+        yield Trial(cluster, writers, client, Logs(cluster), begin)
