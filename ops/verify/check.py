@@ -1,19 +1,19 @@
 """Checking stored rows: fast where all is well, and in words where not.
 
-``admit`` takes about 5 µs a row. It writes the leaf by itself, from the published table of
+``first_bad`` takes about 5 µs a row. It writes the leaf by itself, from the published table of
 contract §5: an implementation of its own, so that a slip in ``schemas.leaf`` can't hide itself (the
-tests compare the two). A row it does not admit goes to ``explain``, which asks ``schemas.chain`` and
+tests compare the two). A row it does not pass goes to ``explain``, which asks ``schemas.chain`` and
 then every rule about the columns that are not on the chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from uuid import UUID
 
-import orjson
+from orjson import dumps, loads
 
 from ops.db import Row
 from ops.rows import to_stored
@@ -24,6 +24,7 @@ from schemas.topics import Region
 _DAY_MICROS = 86_400_000_000
 _ABSENT = bytes(32)
 _NO_DIGITS = _ABSENT.hex()
+_LAST_DIGITS = 192
 _FIRST_DAY = -(2**31)
 _CONTRADICTION = ("hash", "is right by one implementation of the leaf and wrong by the other")
 _EXTRACTED = (
@@ -35,7 +36,7 @@ _EXTRACTED = (
 
 
 class _Bad(Exception):
-    """The row is not to be admitted; ``explain`` says why."""
+    """The row is not intact; ``explain`` says why."""
 
 
 @dataclass(slots=True)
@@ -54,46 +55,54 @@ class Walk:
     """Source offset and index, rising along the chain; the partition never changes."""
 
 
-def admit(walk: Walk, row: Row) -> bool:
-    """Whether the row is the next link of its workspace, intact in every column; if so, ``walk`` moves on."""
-    (
-        seq, prev_hash, found, offset, index, event_id, company_id, workspace_id, project_id, tenant_id, trace_id,
-        occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at,
-        partition, archive_day, actor_id, actor_email, resource_type, resource_id,
-    ) = row  # fmt: skip
-    expected_seq, expected_prev = walk.seq + 1, walk.hash
+def first_bad(walk: Walk, rows: Sequence[Row]) -> Row | None:
+    """The first of the workspace's next rows that is not the next link, intact in every column. ``walk`` moves up to it.
+
+    One loop over local names instead of a call a row: 2 of 7 µs.
+    """
+    company_id, partition = walk.company_id, rows[0][22] if walk.partition is None else walk.partition
+    region, company, workspace = walk.region, str(company_id), str(walk.workspace_id)
+    row, seq, last, last_day, last_position = rows[0], walk.seq, walk.hash, walk.archive_day, walk.position
     try:
-        digits = commitments.hex()
-        leaf = (
-            f'\0{{"action":"{action}","actorCommitment":{_commitment(actor, digits[:64], erased_at)},"category":"{category}",'
-            f'"companyId":"{company_id}","contextCommitment":{_commitment(context, digits[128:192], erased_at)},'
-            f'"dataRegion":"{walk.region}","id":"{event_id}","metadataCommitment":{_commitment(metadata, digits[192:], erased_at)},'
-            f'"outcome":{_text(outcome)},"prevHash":"{expected_prev.hex()}","projectId":{_text(project_id)},'
-            f'"receivedAt":"{format_time(received_at)}","resourceCommitment":{_commitment(resource, digits[64:128], erased_at)},'
-            f'"seq":{expected_seq},"tenantId":{"null" if tenant_id is None else orjson.dumps(tenant_id).decode()},'
-            f'"timestamp":"{format_time(occurred_at)}","traceId":"{trace_id.hex}","v":1,"workspaceId":"{workspace_id}"}}'
-        )
-        digest = sha256(leaf.encode()).digest()
-        intact = (
-            digest == found
-            and prev_hash == expected_prev
-            and seq == expected_seq
-            and archive_day == max(walk.archive_day, received_at // _DAY_MICROS)
-            and (actor_id, actor_email) == _members(actor, "id", "email")
-            and (resource_type, resource_id) == _members(resource, "type", "id")
-            and partition == (partition if walk.partition is None else walk.partition)
-            and (offset, index) > walk.position
-            and (erased_at is None or _is_erased(row))
-        )
+        for row in rows:
+            (
+                found_seq, prev_hash, found_hash, offset, index, event_id, found_company, _, project_id, tenant_id, trace_id,
+                occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at,
+                found_partition, day, actor_id, actor_email, resource_type, resource_id,
+            ) = row  # fmt: skip
+            of_actor, of_resource, of_context, of_metadata = _commitments(commitments.hex(), actor, resource, context, metadata, erased_at)
+            leaf = (
+                f'\0{{"action":"{action}","actorCommitment":{of_actor},"category":"{category}","companyId":"{company}",'
+                f'"contextCommitment":{of_context},"dataRegion":"{region}","id":"{event_id}","metadataCommitment":{of_metadata},'
+                f'"outcome":{_text(outcome)},"prevHash":"{last.hex()}","projectId":{_text(project_id)},'
+                f'"receivedAt":"{format_time(received_at)}","resourceCommitment":{of_resource},"seq":{seq + 1},'
+                f'"tenantId":{"null" if tenant_id is None else dumps(tenant_id).decode()},'
+                f'"timestamp":"{format_time(occurred_at)}","traceId":"{trace_id.hex}","v":1,"workspaceId":"{workspace}"}}'
+            )
+            digest, position = sha256(leaf.encode()).digest(), (offset, index)
+            if (
+                digest != found_hash
+                or prev_hash != last
+                or found_seq != seq + 1
+                or found_company != company_id
+                or found_partition != partition
+                or position <= last_position
+                or day != max(last_day, received_at // _DAY_MICROS)
+                or (actor_id, actor_email) != _members(actor, "id", "email")
+                or (resource_type, resource_id) != _members(resource, "type", "id")
+                or (erased_at is not None and not _is_erased(row))
+            ):
+                return row
+            seq, last, last_day, last_position = found_seq, digest, day, position
     except (_Bad, ValueError, TypeError, AttributeError, OverflowError):
-        return False
-    if intact:
-        walk.seq, walk.hash, walk.archive_day, walk.partition, walk.position = seq, digest, archive_day, partition, (offset, index)
-    return intact
+        return row
+    finally:
+        walk.seq, walk.hash, walk.archive_day, walk.partition, walk.position = seq, last, last_day, partition, last_position
+    return None
 
 
 def explain(walk: Walk, row: Row) -> Finding:
-    """What is wrong with a row that ``admit`` refused: the first field, in an order that tells the cause."""
+    """What is wrong with a row that ``first_bad`` stopped at: the first field, in an order that tells the cause."""
     try:
         event = to_stored(row, Region(walk.region))
         found = verify(Head(walk.seq, walk.hash), event)
@@ -126,23 +135,34 @@ def _beside_the_chain(walk: Walk, row: Row) -> Iterator[tuple[str, str]]:
         yield "source_offset", f"{position} is not behind {walk.position}"
 
 
-def _commitment(sealed: bytes | None, digits: str, erased_at: int | None) -> str:
-    """The JSON value of a commitment of those hex digits. Raises ``_Bad`` when the group is not what it commits to."""
-    if sealed is not None:
-        if sha256(sealed).hexdigest() != digits:
+def _commitments(
+    digits: str, actor: bytes | None, resource: bytes | None, context: bytes | None, metadata: bytes | None, erased_at: int | None
+) -> list[str]:
+    """The groups' commitments as JSON values. Raises ``_Bad`` when a group is not what it commits to."""
+    values = []
+    start = 0
+    for sealed in (actor, resource, context, metadata):
+        expected = digits[start : start + 64] if start < _LAST_DIGITS else digits[start:]
+        if sealed is None:
+            if expected == _NO_DIGITS:
+                values.append("null")
+            elif erased_at is None:
+                raise _Bad
+            else:
+                values.append(f'"{expected}"')
+        elif sha256(sealed).hexdigest() == expected:
+            values.append(f'"{expected}"')
+        else:
             raise _Bad
-    elif digits == _NO_DIGITS:
-        return "null"
-    elif erased_at is None:
-        raise _Bad
-    return f'"{digits}"'
+        start += 64
+    return values
 
 
 def _members(sealed: bytes | None, first: str, second: str) -> tuple[str | None, str | None]:
     """Two members of a group, as they were copied out of it for filters."""
     if sealed is None:
         return None, None
-    value: dict[str, str] = orjson.loads(sealed[SALT_BYTES:])
+    value: dict[str, str] = loads(sealed[SALT_BYTES:])
     return value.get(first), value.get(second)
 
 

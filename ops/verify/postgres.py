@@ -9,7 +9,7 @@ from operator import itemgetter
 from uuid import UUID
 
 from ops.db import Connection, Row, load_queries
-from ops.verify.check import Walk, admit, explain
+from ops.verify.check import Walk, explain, first_bad
 from ops.verify.report import Report
 from schemas.chain import Finding, Head, verify_head
 from schemas.topics import Region
@@ -76,12 +76,11 @@ class Auditor:
             self._end()
             self._walk = Walk(self._region.value, workspace, rows[0][6])
             self._report.workspaces += 1
-        for place, row in enumerate(rows):
-            if not admit(self._walk, row):
-                self._report.events += place
-                self._refuse(explain(self._walk, row))
-                return
-        self._report.events += len(rows)
+        before = self._walk.seq
+        bad = first_bad(self._walk, rows)
+        self._report.events += self._walk.seq - before
+        if bad is not None:
+            self._refuse(explain(self._walk, bad))
 
     def _refuse(self, finding: Finding) -> None:
         """Note the chain's first bad event. What comes behind it hangs in the air and is not looked at."""
