@@ -22,6 +22,7 @@ from schemas.topics import Region
 SALTS_BYTES = 4 * SALT_BYTES
 """Randomness that one event needs: a salt for each group."""
 _NO_COMMITMENT = bytes(32)
+_MAX_SHIFT = 63
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TENANCY = re.compile(rb"H" + _UUID + rb"H" + _UUID).fullmatch
 _RECORD_START = re.compile(rb"\x02H" + _UUID).fullmatch
@@ -236,6 +237,8 @@ def _long(buffer: bytes, at: int) -> tuple[int, int]:
     value = byte & 0x7F
     shift = 7
     while byte > 0x7F:
+        if shift > _MAX_SHIFT:  # a number without an end would take time that grows with its square
+            raise Undecodable("a number is longer than 64 bits")
         at += 1
         byte = buffer[at]
         value |= (byte & 0x7F) << shift
