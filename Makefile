@@ -35,6 +35,8 @@ check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast on
 	$(BIN)/pytest tests/unit
 
 bench: $(BIN)/.installed ## Measure and write tests/bench/results.md
+	@# Without wrk the load comes from tests/bench/poster.py, which costs more of the machine.
+	@command -v wrk >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && apt-get install -qq -y wrk; } || true
 	$(BIN)/python -m tests.bench
 
 faults: $(BIN)/.installed ## Kill things under load for FAULT_SECONDS (600), then check every event
