@@ -22,6 +22,7 @@ pytestmark = [
 ]
 
 _ROOT = Path(__file__).parents[2]
+_STEPS = ["Accepted", "Stored", "Verified", "Announced"]
 _HYRELOG = f"{sys.executable} -m ops"
 
 
@@ -60,14 +61,14 @@ def _seqs(story: str) -> list[int]:
 
 
 def _lines_to_paste(story: str) -> str:
-    lines = story.split("Paste these:")[1].split("`make down`")[0]
+    lines = story.partition("Paste these:")[2].partition("`make down`")[0]
     return lines.replace(".venv/bin/hyrelog", _HYRELOG)
 
 
 def test_the_demo_follows_its_events_to_the_end(demo: Demo) -> None:
     story = demo.tell()
     assert _seqs(story) == [1, 2, 3]
-    assert [word for word in ("Accepted", "Stored", "Verified", "Announced") if word in story] == ["Accepted", "Stored", "Verified", "Announced"]
+    assert [word for word in _STEPS if word in story] == _STEPS
 
 
 def test_a_second_run_goes_on_where_the_first_one_ended(demo: Demo) -> None:
