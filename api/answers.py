@@ -16,8 +16,8 @@ _ALWAYS: tuple[type[Problem], ...] = (InternalError, Unavailable)
 
 
 def json(body: bytes) -> Response:
-    """A success with a body that is JSON already."""
-    return Response(body, media_type="application/json")
+    """A success with a body that is JSON already. It is the caller's own, and no cache's."""
+    return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
 def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | None) -> Response:

@@ -1,6 +1,6 @@
 """Opaque cursors: where a list goes on, signed, and good for nothing but the list that gave them out.
 
-A cursor is base64url(position ‖ HMAC-SHA256(secret, question ‖ position)). The question (caller, route,
+A cursor is base64url(version ‖ position ‖ HMAC-SHA256(secret, question ‖ version ‖ position)). The question (caller, route,
 filters, order) is not in it, but under another question the same position has another MAC.
 """
 
@@ -19,7 +19,8 @@ from schemas.problems import Problem, invalid
 Question = Mapping[str, str | None]
 
 _MAC_BYTES = 32
-_LAYOUT = Struct(">q16s")
+_VERSION = 1
+_LAYOUT = Struct(">Bq16s")  # 57 bytes with the MAC: base64 without padding
 
 
 class Position(NamedTuple):
@@ -37,7 +38,7 @@ class Cursors:
 
     def write(self, question: Question, position: Position) -> str:
         """The cursor that goes on behind ``position`` in the list that answers ``question``."""
-        data = _LAYOUT.pack(*position)
+        data = _LAYOUT.pack(_VERSION, *position)
         return urlsafe_b64encode(data + _mac(self._secrets[0], question, data)).decode()
 
     def read(self, question: Question, cursor: str) -> Position:
@@ -49,7 +50,8 @@ class Cursors:
         data, mac = raw[:-_MAC_BYTES], raw[-_MAC_BYTES:]
         if len(data) != _LAYOUT.size or not any(hmac.compare_digest(mac, _mac(secret, question, data)) for secret in self._secrets):
             raise _refusal()
-        return Position(*_LAYOUT.unpack(data))
+        _version, time, tie = _LAYOUT.unpack(data)
+        return Position(time, tie)
 
 
 def _mac(secret: bytes, question: Question, data: bytes) -> bytes:

@@ -54,7 +54,7 @@ def operator_router(settings: Settings) -> APIRouter:
     )
     async def list_all(asked: Annotated[OperatorRejectionQuery, Query()], parts: PartsOf) -> Response:
         if asked.region not in settings.regions:
-            raise NotFound(f"Region {asked.region} is not served here")
+            raise NotFound(f"Region {asked.region} is not served here.")
         bound = {"route": "internal/rejections", "region": asked.region.value}
         after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
         found = await parts.store.all_rejections(asked.region, after, asked.limit + 1)

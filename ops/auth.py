@@ -49,7 +49,7 @@ class CachePolicy:
     wait: float = 1.0
     """Longest wait of a request for a look-up, which goes on behind it."""
     retry_after: float = 1.0
-    grace: float = 5.0
+    grace: float = 10.0
     """How long a known key passes at a time in an outage: longer than a retry takes to fail, so that nobody waits."""
     max_hits: int = 50_000
     max_misses: int = 10_000
@@ -159,7 +159,7 @@ class Authenticator:
             raise Unauthorized from None
         regions = tuple(region for region in self._keys.regions if name.region in (None, region))
         if not regions:
-            raise Unauthorized(f"Keys of region {name.region} are not served here")
+            raise Unauthorized(f"Keys of region {name.region} are not served here.")
         return _Credential(regions, name.scope, [hash_key(secret, text) for secret in self._secrets])
 
     async def _ask(self, digest: bytes, credential: _Credential) -> Principal:
@@ -181,7 +181,7 @@ class Authenticator:
         hit = self._hits.get(digest)
         if hit is None or not self._extend(hit):
             self._count["unavailable"].inc()
-            raise Unavailable("API keys can't be checked now: try again")
+            raise Unavailable("API keys can't be checked now: try again.")
         return hit.principal
 
     def _extend(self, hit: _Hit) -> bool:

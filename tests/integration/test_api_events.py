@@ -84,6 +84,10 @@ async def test_events_come_as_rendered_groups_byte_for_byte(site: Site) -> None:
     )
 
 
+async def test_answers_are_kept_by_no_cache(site: Site) -> None:
+    assert (await site.get("/v1/events")).headers["cache-control"] == "no-store"
+
+
 async def test_verification_comes_when_asked_for(site: Site) -> None:
     answer = await site.get("/v1/events", include="verification", limit=1)
     assert answer.json()["data"][0] == json.loads(render(site.events[0][-1], verification=True))
