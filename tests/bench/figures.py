@@ -9,6 +9,7 @@ from tests.bench.bench import Bench
 from tests.bench.drain import Drain, drain
 from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post
+from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu, memory, milliseconds, rate, share
 from tests.bench.verify import verify
 from tests.bench.visible import visible
@@ -98,10 +99,11 @@ class Figures:
     def _posting(self, posting: Posting, target: str, where: str = "") -> list[Row]:
         name = ("single POST" if posting.batch == 1 else f"batches of {posting.batch:,}") + where
         windows = ", ".join(f"{window.announced:,.0f}" for window in posting.windows)
-        latency = f"p50 {posting.p50 * 1000:.1f} ms, p99 {posting.p99 * 1000:.1f} ms; {posting.connections} connections; {posting.stored:,} stored before"
+        latency = milliseconds(Percentiles(posting.p50, posting.p99))
+        before = f"{latency}; {posting.connections} connections; {posting.stored:,} stored before"
         lag = f"{posting.lag_seconds:.2f} s until drained at most (target < 2 s); windows {windows}"
         return [
-            Row(f"{name}, accepted", rate(posting.accepted), "", latency),
+            Row(f"{name}, accepted", rate(posting.accepted), "", before),
             Row(f"{name}, persisted and announced", rate(posting.announced), target, lag),
             _cpu_row(name, posting.cost, posting.events, self._bench.generator.name),
         ]
