@@ -25,6 +25,7 @@ demo: $(BIN)/.installed ## Start everything, send events, read them back and ver
 	@$(BIN)/hyrelog demo
 
 test: $(BIN)/.installed ## Run all tests on an embedded stack of their own
+	@$(BIN)/hyrelog fetch
 	$(BIN)/pytest
 
 check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast ones first

@@ -16,7 +16,7 @@ from ops.local.kafka import KafkaError
 from ops.local.postgres import PostgresError
 from ops.local.progress import shown
 from ops.local.runner import PartError
-from ops.local.stack import Stack
+from ops.local.stack import Stack, fetch_missing
 from ops.local.state import State, default_root
 from ops.local.tools import MissingToolError
 
@@ -27,7 +27,7 @@ OnlyOption = Annotated[str, typer.Option(help="Just these parts, comma separated
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (up, down, status, logs, demo):
+    for command in (up, down, status, logs, demo, fetch):
         app.command()(command)
 
 
@@ -42,6 +42,12 @@ def demo(state: StateOption) -> None:
     with _explained():
         _bring_up(State(state))
         tell(State(state), Console())
+
+
+def fetch() -> None:
+    """Fetch what the embedded stack runs on, where it is missing; `up` does it too."""
+    with _explained(), shown(Console()) as progress:
+        fetch_missing(progress)
 
 
 def _bring_up(state: State, workers: int | None = None, only: str = "") -> None:

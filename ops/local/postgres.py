@@ -96,9 +96,13 @@ def _make_home(directory: Path) -> None:
 
 
 def _initialise(state: State, directory: Path, data: Path) -> None:
-    """``initdb``, into a scratch directory first, so that a kill in the middle leaves nothing half made."""
-    scratch = directory / "initdb"
-    shutil.rmtree(scratch, ignore_errors=True)
+    """``initdb``, into a scratch directory first, so that a kill in the middle leaves nothing half made.
+
+    The directory is this process's own: the initdb of somebody who was killed may still write into his.
+    """
+    for abandoned in directory.glob("initdb.*"):
+        shutil.rmtree(abandoned, ignore_errors=True)
+    scratch = directory / f"initdb.{os.getpid()}"
     password = directory / "superuser.password"
     password.write_text(state.secret(f"postgres.{Role.SUPERUSER}"))
     argv = [str(_binaries() / "initdb"), "--pgdata", str(scratch), "--username", str(Role.SUPERUSER), f"--pwfile={password}"]

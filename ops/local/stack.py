@@ -43,7 +43,7 @@ class Stack:
         self._stop_all(self._surplus)
         progress = progress or Silent()
         before = self._server_ports()
-        _fetch_missing(progress)
+        fetch_missing(progress)
         self._bring_up([name for name in chosen if name in SERVERS], progress)
         if self._server_ports() != before:
             self._stop_all(self._others())  # they were told the old ports
@@ -114,7 +114,8 @@ def _highest_worker(state: State) -> int:
     return max((int(path.stem.removeprefix("worker-")) for path in (state.root / "run").glob("worker-*.json")), default=0)
 
 
-def _fetch_missing(progress: Progress) -> None:
+def fetch_missing(progress: Progress) -> None:
+    """Fetch what the servers run on. Raises :class:`ops.local.tools.MissingToolError`."""
     missing = tools.missing()
 
     def fetch(words: str) -> None:

@@ -9,7 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import psycopg
 import pytest
 from psycopg import errors, sql
+from typer.testing import CliRunner
 
+from ops.cli import build
 from ops.local.environment import Role, database_url
 from ops.migrate import MigrationError, is_current, migrate
 from schemas.topics import Region
@@ -136,3 +138,13 @@ def test_the_auditor_reads_chains_and_no_keys(servers: LocalStack, migrated: str
         assert auditor.execute("SELECT count(*) FROM events").fetchall() == [(1,)]
         with pytest.raises(errors.InsufficientPrivilege):
             auditor.execute("SELECT key_hash FROM api_key")
+
+
+def test_the_command_says_by_its_exit_code_whether_a_database_is_behind(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A deployment asks with ``--check`` before it lets new code in."""
+    monkeypatch.setenv("DATABASE_URL_EU", url)
+    monkeypatch.setenv("REGIONS", "EU")
+    behind, migrating, current = (CliRunner().invoke(build(), ["migrate", *options]) for options in (["--check"], [], ["--check"]))
+    assert (behind.exit_code, behind.output) == (1, "EU: behind\n")
+    assert (migrating.exit_code, current.exit_code) == (0, 0)
+    assert current.output == "EU: up to date\n"
