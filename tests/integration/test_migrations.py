@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 
 import psycopg
 import pytest
@@ -31,9 +32,8 @@ _WRITES = {
 }
 
 
-@pytest.fixture
-def database(servers: LocalStack) -> Iterator[str]:
-    """The name of an empty database of the owner's."""
+@contextmanager
+def _empty_database(servers: LocalStack) -> Iterator[str]:
     name = f"scratch_{uuid.uuid4().hex}"
     with psycopg.connect(servers.superuser_url(), autocommit=True) as admin:
         admin.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(Role.OWNER)))
@@ -42,16 +42,23 @@ def database(servers: LocalStack) -> Iterator[str]:
 
 
 @pytest.fixture
-def url(servers: LocalStack, database: str) -> str:
-    """The empty database, as its owner."""
-    return database_url(servers.state, Role.OWNER, database)
+def url(servers: LocalStack) -> Iterator[str]:
+    """An empty database, as its owner."""
+    with _empty_database(servers) as name:
+        yield database_url(servers.state, Role.OWNER, name)
 
 
-@pytest.fixture
-def migrated(servers: LocalStack, database: str, url: str) -> str:
-    """The name of a migrated database that holds one event and one rejection."""
-    migrate(url, Region.EU)
-    with psycopg.connect(database_url(servers.state, Role.STREAMS, database)) as writer:
+@pytest.fixture(scope="module")
+def migrated(servers: LocalStack) -> Iterator[str]:
+    """The name of a migrated database that holds one event and one rejection, which nobody can change."""
+    with _empty_database(servers) as name:
+        migrate(database_url(servers.state, Role.OWNER, name), Region.EU)
+        _fill(database_url(servers.state, Role.STREAMS, name))
+        yield name
+
+
+def _fill(url: str) -> None:
+    with psycopg.connect(url) as writer:
         writer.execute(
             """INSERT INTO events (seq, source_offset, occurred_at, received_at, id, company_id, workspace_id, trace_id,
                  source_partition, source_index, archive_day, prev_hash, hash, commitments, category, action)
@@ -61,7 +68,6 @@ def migrated(servers: LocalStack, database: str, url: str) -> str:
             """INSERT INTO rejected (source_partition, source_offset, source_index, reason, detail, rejected_at, original)
                VALUES (0, 1, -1, 'UNREADABLE', '', now(), '')"""
         )
-    return database
 
 
 def test_an_empty_database_is_behind_and_a_migrated_one_is_not(url: str) -> None:
@@ -108,10 +114,12 @@ def test_no_service_can_change_what_is_stored(servers: LocalStack, migrated: str
 
 @pytest.mark.parametrize("statement", _CHANGES)
 @pytest.mark.parametrize("table", ["events", "rejected"])
-def test_a_trigger_stops_even_the_owner(url: str, migrated: str, statement: str, table: str) -> None:
-    with psycopg.connect(url) as owner, pytest.raises(errors.InsufficientPrivilege, match="append-only"):
+def test_a_trigger_stops_even_the_owner(servers: LocalStack, migrated: str, statement: str, table: str) -> None:
+    with (
+        psycopg.connect(database_url(servers.state, Role.OWNER, migrated)) as owner,
+        pytest.raises(errors.InsufficientPrivilege, match="append-only"),
+    ):
         owner.execute(statement.format(table).encode())
-    assert migrated in url
 
 
 @pytest.mark.parametrize("role", _READERS)
