@@ -20,7 +20,7 @@ from rich.table import Table
 from ops.kafka import TopicPartition, consumer, partition_of
 from ops.local.envfile import FILE, read_env
 from ops.local.environment import Role, service_settings
-from ops.local.runner import wait_for
+from ops.local.process import wait_for
 from ops.local.state import State
 from ops.settings import Settings
 from schemas.codec import HEADER_BYTES, MAGIC

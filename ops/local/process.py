@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from signal import Signals
@@ -15,6 +17,17 @@ import psutil
 from ops.local.state import write_private
 
 _SAME_START_SECONDS = 2.0
+_POLL_SECONDS = 0.05
+
+
+def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
+    """Ask again and again until the condition holds; ``False`` when the time is over."""
+    deadline = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_SECONDS)
+    return True
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,26 +59,16 @@ class Handle:
         """Send a signal; to an ended process it is nothing."""
         process = self.process()
         if process is not None:
-            process.send_signal(number)
+            with suppress(psutil.NoSuchProcess):
+                process.send_signal(number)
 
     def stop(self, number: Signals, timeout: float) -> None:
-        """Ask to end, wait ``timeout`` seconds, then kill."""
-        process = self.process()
-        if process is None:
-            return
-        process.send_signal(number)
-        process.send_signal(Signals.SIGCONT)  # a frozen process could not hear the first signal
-        if not self._wait(process, timeout):
-            process.kill()
-            self._wait(process, timeout)
-
-    def _wait(self, process: psutil.Process, timeout: float) -> bool:
-        try:
-            process.wait(timeout)
-        except psutil.TimeoutExpired:
-            # Nobody may ever reap what an ended parent left behind in a container without an init.
-            return self.process() is None
-        return True
+        """Ask to end, wait ``timeout`` seconds, then kill. An ended process needs nobody to reap it to count as ended."""
+        self.signal(number)
+        self.signal(Signals.SIGCONT)  # a frozen process could not hear the first signal
+        if not wait_for(lambda: self.process() is None, timeout):
+            self.signal(Signals.SIGKILL)
+            wait_for(lambda: self.process() is None, timeout)
 
 
 def _reap(pid: int) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from signal import SIGKILL, Signals
 
@@ -12,28 +11,17 @@ import psutil
 
 from ops.local import ports
 from ops.local.part import Part
-from ops.local.process import Handle, Launch, recall, remember
+from ops.local.process import Handle, Launch, recall, remember, wait_for
 from ops.local.state import State
 
 # In the environment of each part: finds what was started by somebody who was killed before he wrote the pid file.
 _MARK = "HYRELOG_PART"
-_POLL_SECONDS = 0.05
 _GRACE_SECONDS = 10.0
 _KILL_SECONDS = 10.0
 
 
 class PartError(Exception):
     """A part did not become ready; the message ends with the last lines of its log."""
-
-
-def wait_for(condition: Callable[[], bool], seconds: float) -> bool:
-    """Ask again and again until the condition holds; ``False`` when the time is over."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_SECONDS)
-    return True
 
 
 class Runner:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from ops.local.runner import wait_for
+from ops.local.process import wait_for
 from ops.local.stack import Stack
 from ops.local.state import DEFAULT_PORTS, State
 

@@ -14,7 +14,8 @@ from signal import SIGCONT, SIGKILL, Signals
 import psutil
 
 from ops.local.part import Part
-from ops.local.runner import PartError, Runner, wait_for
+from ops.local.process import wait_for
+from ops.local.runner import PartError, Runner
 from ops.local.stack import SERVERS, Stack
 from ops.local.state import State
 from schemas.topics import REGIONS, Region

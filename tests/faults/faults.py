@@ -14,7 +14,7 @@ from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, Signals
 import psutil
 
 from ops.faults import POINTS
-from ops.local.runner import wait_for
+from ops.local.process import wait_for
 from schemas.topics import Region
 from tests.faults.checker import superuser
 from tests.faults.cluster import GATEWAY, SESSION_SECONDS, WORKERS, Cluster

@@ -15,7 +15,7 @@ import pytest
 from ops.kafka import Topic, describe
 from ops.local.environment import Role
 from ops.local.ports import is_free
-from ops.local.runner import wait_for
+from ops.local.process import wait_for
 from ops.local.stack import SERVERS, SUPERVISOR, Stack
 from ops.local.state import State
 from ops.objects import client

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from ops.local.part import Part
-from ops.local.process import Handle, Launch, recall, remember
-from ops.local.runner import PartError, Runner, wait_for
+from ops.local.process import Handle, Launch, recall, remember, wait_for
+from ops.local.runner import PartError, Runner
 from ops.local.state import State
 from ops.local.supervisor import Patience, revive
 
