@@ -47,6 +47,8 @@ async def batch(body: bytes, now: int) -> list[IncomingEvent]:
     try:
         check_duplicates(body, sum(event.colons for event in events))
     except InvalidJson as error:
+        if not error.path:  # too deep to say where
+            raise invalid(None, error.message) from None
         index, *path = error.path
         raise invalid(field_name(tuple(path)), error.message, int(index)) from None
     return events
