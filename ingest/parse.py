@@ -29,7 +29,7 @@ def single(body: bytes, now: int) -> IncomingEvent:
     except InvalidJson as error:
         raise invalid(field_name(error.path), error.message) from None
     except InvalidEvent as error:
-        raise ValidationFailed(details=tuple(Detail(message, field) for field, message in error.findings)) from None
+        raise ValidationFailed(details=tuple(Detail(message, field) for field, message in error.findings[:_MAX_DETAILS])) from None
     except EventTooLarge as error:
         raise PayloadTooLarge(_sentence(error)) from None
     return event
