@@ -53,16 +53,14 @@ def receiver(*pieces: bytes, late: bool = False) -> Callable[[], Any]:
     return receive
 
 
-async def body_of(*pieces: bytes, coding: bytes | None = None, patience: float = 5.0, late: bool = False, **headers: bytes) -> bytes:
-    named = {name.replace("_", "-").encode(): value for name, value in headers.items()}
-    if coding is not None:
-        named[b"content-encoding"] = coding
-    return await read(receiver(*pieces, late=late), named, RULES, patience)
+async def body_of(*pieces: bytes, coding: bytes | None = None, late: bool = False) -> bytes:
+    headers = {} if coding is None else {b"content-encoding": coding}
+    return await read(receiver(*pieces, late=late), headers, RULES, 5.0)
 
 
-async def refusal(*pieces: bytes, coding: bytes | None = None, **headers: bytes) -> type[Problem]:
+async def refusal(*pieces: bytes, coding: bytes | None = None) -> type[Problem]:
     with pytest.raises(Problem) as refused:
-        await body_of(*pieces, coding=coding, **headers)
+        await body_of(*pieces, coding=coding)
     return type(refused.value)
 
 
