@@ -71,13 +71,15 @@ def first_bad(walk: Walk, rows: Sequence[Row]) -> Row | None:
                 found_partition, day, actor_id, actor_email, resource_type, resource_id,
             ) = row  # fmt: skip
             of_actor, of_resource, of_context, of_metadata = _commitments(commitments.hex(), actor, resource, context, metadata, erased_at)
+            received = format_time(received_at)
+            occurred = received if occurred_at == received_at else format_time(occurred_at)
             leaf = (
                 f'\0{{"action":"{action}","actorCommitment":{of_actor},"category":"{category}","companyId":"{company}",'
                 f'"contextCommitment":{of_context},"dataRegion":"{region}","id":"{event_id}","metadataCommitment":{of_metadata},'
                 f'"outcome":{_text(outcome)},"prevHash":"{last.hex()}","projectId":{_text(project_id)},'
-                f'"receivedAt":"{format_time(received_at)}","resourceCommitment":{of_resource},"seq":{seq + 1},'
+                f'"receivedAt":"{received}","resourceCommitment":{of_resource},"seq":{seq + 1},'
                 f'"tenantId":{"null" if tenant_id is None else dumps(tenant_id).decode()},'
-                f'"timestamp":"{format_time(occurred_at)}","traceId":"{trace_id.hex}","v":1,"workspaceId":"{workspace}"}}'
+                f'"timestamp":"{occurred}","traceId":"{trace_id.hex}","v":1,"workspaceId":"{workspace}"}}'
             )
             digest, position = sha256(leaf.encode()).digest(), (offset, index)
             if (
