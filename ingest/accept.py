@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import orjson
 
@@ -52,6 +53,15 @@ class RandomPool:
         return taken
 
 
+class Sealed(NamedTuple):
+    """A request's events as one record, ready for Kafka, and their ids in order."""
+
+    region: Region
+    partition: int
+    ids: list[str]
+    record: Record
+
+
 class Acceptor:
     """Seals events and hands them to Kafka, one record a request."""
 
@@ -64,14 +74,10 @@ class Acceptor:
         self._errors = metrics.publish_errors
         self._topics = {region: ingest_topic(region) for region in publishers}
 
-    async def accept(self, events: list[IncomingEvent], receipt: Receipt, traceparent: bytes) -> list[str]:
-        """Publish the events as one record and return their ids, in order, once all in-sync replicas have it.
-
-        Raises ``Unavailable``; whether the events will be stored is unknown then.
-        """
-        region = receipt.data_region
+    async def seal(self, events: Sequence[IncomingEvent], receipt: Receipt, traceparent: bytes) -> Sealed:
+        """Make the record of a request's events. Raises ``Unavailable`` when its partition takes nothing now."""
         partition = partition_of(receipt.workspace_id, self._partitions)
-        if reason := self._gates[region].closed(partition):
+        if reason := self._gates[receipt.data_region].closed(partition):
             raise Unavailable(reason)
         tenancy = codec.tenancy(receipt.company_id, receipt.workspace_id)
         made, items = [], []
@@ -83,19 +89,20 @@ class Acceptor:
             made.append(event_id)
             items.append(seal(event, receipt, id=event_id, salts=random, tenancy=tenancy))
         record = Record(receipt.workspace_id.encode(), envelope(tenancy, items), [("traceparent", traceparent)])
-        await self._publish(region, partition, record)
-        self._accepted[region](len(made))
-        return made
+        return Sealed(receipt.data_region, partition, made, record)
 
-    async def _publish(self, region: Region, partition: int, record: Record) -> None:
+    async def publish(self, sealed: Sealed) -> None:
+        """Return once all in-sync replicas have the record. Raises ``Unavailable``, whose sentence says if it may be stored all the same."""
+        region = sealed.region
         try:
-            await self._publishers[region].submit(self._topics[region], partition, [record])
+            await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
         except Pushback as error:
             self._count_error(region, error)
             raise Unavailable(f"Nothing was accepted: {error}") from None
         except (AckTimeout, KafkaError) as error:
             self._count_error(region, error)
             raise Unavailable(UNKNOWN_OUTCOME) from None
+        self._accepted[region](len(sealed.ids))
 
     def _count_error(self, region: Region, error: Exception) -> None:
         self._errors.labels(region.value, type(error).__name__).inc()

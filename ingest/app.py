@@ -96,7 +96,13 @@ class IngestApp:
         self._exits.push_async_callback(authenticator.close)
         acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
         self._endpoint = Endpoint(
-            authenticator, acceptor, waiters, clock=self._clock, metrics=self._metrics, body_timeout=settings.body_timeout_seconds
+            authenticator,
+            acceptor,
+            waiters,
+            clock=self._clock,
+            metrics=self._metrics,
+            body_timeout=settings.body_timeout_seconds,
+            max_waiting_bytes=settings.ingest_max_unacked_bytes,
         )
 
     async def _open_pool(self, region: Region) -> Pool:

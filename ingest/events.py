@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from time import perf_counter
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ingest import body, parse
-from ingest.accept import Acceptor, request_context
+from ingest.accept import Acceptor, Sealed, request_context
 from ingest.body import JSON, NDJSON, BodyRules, Disconnected
 from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
 from ops import log, web
@@ -22,7 +23,7 @@ from schemas.envelope import Receipt
 from schemas.event import format_time
 from schemas.incoming import KEY_RULE, MAX_BATCH_BYTES, MAX_BODY_BYTES, IncomingEvent, is_idempotency_key
 from schemas.keys import Scope as KeyScope
-from schemas.problems import Forbidden, InternalError, Problem, invalid
+from schemas.problems import Forbidden, InternalError, Problem, Unavailable, invalid
 from schemas.topics import Region
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ _SINGLE = BodyRules(MAX_BODY_BYTES, (JSON,))
 _BATCH = BodyRules(MAX_BATCH_BYTES, (JSON, NDJSON))
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.ASCII | re.IGNORECASE).search
 _SERVER_ERROR = 500
+_BATCHES_AT_A_TIME = 2
 
 
 class Endpoint:
@@ -49,12 +51,16 @@ class Endpoint:
         clock: Clock,
         metrics: Metrics,
         body_timeout: float,
+        max_waiting_bytes: int,
     ) -> None:
         self._authenticator = authenticator
         self._acceptor = acceptor
         self._waiters = waiters
         self._clock = clock
         self._body_timeout = body_timeout
+        self._max_waiting_bytes = max_waiting_bytes
+        self._waiting_bytes = 0
+        self._workshop = asyncio.Semaphore(_BATCHES_AT_A_TIME)
         self._refused = metrics.refused
         self._batch_events = metrics.batch_events
         self._seconds = {
@@ -114,7 +120,9 @@ class Endpoint:
         _merge_key(event, headers.get(b"idempotency-key"))
         receipt = _receipt(scope, headers, caller, now, trace)
         wait = headers.get(b"prefer") and _wait_seconds(headers[b"prefer"])
-        (event_id,) = await self._acceptor.accept([event], receipt, _traceparent(headers, trace))
+        sealed = await self._acceptor.seal([event], receipt, _traceparent(headers, trace))
+        await self._acceptor.publish(sealed)
+        event_id = sealed.ids[0]
         if wait and not self._waiters[caller.region].full and (stored := await self._stored(caller.region, event_id, wait)):
             return 201, stored, [(b"preference-applied", b"wait=%d" % wait)]
         return 202, b'{"id":"%b","status":"ACCEPTED","receivedAt":"%b"}' % (event_id.encode(), format_time(now).encode()), ()
@@ -133,12 +141,25 @@ class Endpoint:
         if b"idempotency-key" in headers:
             raise invalid("Idempotency-Key", "a batch takes the keys in its events (idempotencyKey), not as a header")
         text = await body.read(receive, headers, _BATCH, self._body_timeout)
-        now = self._clock.micros()
-        events = await (parse.lines if kind == NDJSON else parse.batch)(text, now)
-        ids = await self._acceptor.accept(events, _receipt(scope, headers, caller, now, trace), _traceparent(headers, trace))
-        self._batch_events.observe(len(ids))
-        answer = {"accepted": len(ids), "events": [{"id": event_id, "status": "ACCEPTED"} for event_id in ids]}
+        receipt = _receipt(scope, headers, caller, self._clock.micros(), trace)
+        sealed = await self._seal_batch(kind, text, receipt, _traceparent(headers, trace))
+        del text  # it may be long until Kafka answers
+        await self._acceptor.publish(sealed)
+        self._batch_events.observe(len(sealed.ids))
+        answer = {"accepted": len(sealed.ids), "events": [{"id": event_id, "status": "ACCEPTED"} for event_id in sealed.ids]}
         return 202, orjson.dumps(answer), ()
+
+    async def _seal_batch(self, kind: str, text: bytes, receipt: Receipt, traceparent: bytes) -> Sealed:
+        """Parse and seal, a few batches at a time: as Python objects a batch is ten times its size, and there is one core anyway."""
+        if self._waiting_bytes + len(text) > self._max_waiting_bytes:
+            raise Unavailable("Nothing was accepted: too many batches are being taken in")
+        self._waiting_bytes += len(text)
+        try:
+            async with self._workshop:
+                events = await (parse.lines if kind == NDJSON else parse.batch)(text, receipt.received_at)
+                return await self._acceptor.seal(events, receipt, traceparent)
+        finally:
+            self._waiting_bytes -= len(text)
 
     async def _caller(self, headers: dict[bytes, bytes]) -> Principal:
         header = headers.get(b"authorization")

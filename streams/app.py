@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import tempfile
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -122,8 +122,11 @@ class Worker:
             # partition we lost, and two such restarts within 10 ms end the worker (mode's bucket of "100 a second" holds one).
             with contextlib.suppress(asyncio.CancelledError):
                 async for event in stream.events():
+                    gathered = [event, *_waiting(stream.channel.queue)]
                     tp = event.message.tp
-                    await region_of(tp.topic).on_chunk(tp.partition, event.value)
+                    await region_of(tp.topic).on_chunk(tp.partition, [record for each in gathered for record in each.value])
+                    for each in gathered[1:]:  # the first one is the stream's to ack
+                        each.ack()
 
         app.agent(topic, name="chain", isolated_partitions=True, concurrency=1)(chain)
 
@@ -142,3 +145,9 @@ class Worker:
                 continue
             found |= {TP(region.topic, number): offset for number, offset in offsets.items()}
         return found
+
+
+def _waiting(queue: asyncio.Queue[faust.EventT]) -> Iterator[faust.EventT]:
+    """The chunks that gathered meanwhile: under steady load a transaction takes longer than a fetch, and small ones would queue up."""
+    while not queue.empty():
+        yield queue.get_nowait()

@@ -20,7 +20,7 @@ from faust.types import TP, Message
 
 Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 """Kafka offsets to go on from, of those partitions whose position is known."""
-_FETCH_WAIT_MS = 50
+_FETCH_WAIT_MS = 20
 
 
 class ChunkConsumer(driver.Consumer):
