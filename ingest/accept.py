@@ -92,7 +92,7 @@ class Acceptor:
         return Sealed(receipt.data_region, partition, made, record)
 
     async def publish(self, sealed: Sealed) -> None:
-        """Return once all in-sync replicas have the record. Raises ``Unavailable``, whose sentence says if it may be stored all the same."""
+        """Return once all in-sync replicas have it. Raises ``Unavailable``; its sentence tells whether it may be stored all the same."""
         region = sealed.region
         try:
             await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
