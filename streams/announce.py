@@ -76,7 +76,7 @@ def _rejected_record(partition: int, rejection: Rejection, rejected_at: int) -> 
             "rejectedAt": rejected_at,
             "sourcePartition": partition,
             "sourceOffset": rejection.place.position,
-            "sourceIndex": rejection.place.index,
+            "sourceIndex": rejection.place.number,
             "original": rejection.original,
         },
     )
