@@ -33,7 +33,7 @@ _SHARED = Path("/var/lib/hyrelog")
 _CONFIG = {
     "listen_addresses": "127.0.0.1",
     "unix_socket_directories": "",
-    "max_connections": "200",
+    "max_connections": "300",
     "shared_buffers": "512MB",
     "synchronous_commit": "on",
     "max_wal_size": "4GB",

@@ -52,9 +52,9 @@ class State:
 
     def _make_directories(self) -> None:
         self.root.mkdir(parents=True, exist_ok=True)
-        # PostgreSQL, run as another user when we are root, must get through to its own directory.
-        self.root.chmod(0o711)
-        for private in ("run", "log"):
+        # When we are root PostgreSQL runs as another user, which must get through to its own directory.
+        self.root.chmod(0o711 if os.geteuid() == 0 else 0o700)
+        for private in ("run", "log", "kafka", "s3"):
             (self.root / private).mkdir(mode=0o700, exist_ok=True)
 
     def reload(self) -> None:

@@ -104,6 +104,15 @@ def test_status_shows_every_part_as_healthy(demo: Demo) -> None:
     assert shown.count("yes") == len(demo.stack.runners)
 
 
+def test_workers_can_be_added_and_taken_away(demo: Demo) -> None:
+    demo.tell()
+    for count in (3, 1):
+        assert demo.run(f"{_HYRELOG} up --workers {count}").returncode == 0
+        running = [path.stem for path in (demo.root / "run").glob("worker-*.json")]
+        assert len(running) == count
+    assert demo.run(f"{_HYRELOG} up").stdout.count("worker-") == 1
+
+
 def test_logs_of_one_part(demo: Demo) -> None:
     demo.tell()
     assert "database system is ready" in demo.run(f"{_HYRELOG} logs postgres").stdout
