@@ -8,9 +8,11 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 import aiohttp
+import orjson
 
 from ops.kafka import partition_of
 from ops.local.environment import Role
@@ -82,13 +84,18 @@ class Client:
         is_batch = events > 1 if batch is None else batch
         return await self.send(account, request, bodies if is_batch else bodies[0])
 
+    async def get(self, account: Account, path: str) -> Any:
+        """The body of an answer of the query API."""
+        async with self._session.get(self._base_url + path, headers={"Authorization": f"Bearer {account.key}"}) as response:
+            return await response.json()
+
     async def send(self, account: Account, request: Request, body: Any) -> Request:
         """Post a body for a request written down before."""
         path = "/v1/events/batch" if isinstance(body, list) else "/v1/events"
-        headers = {"Authorization": f"Bearer {account.key}"}
+        headers = {"Authorization": f"Bearer {account.key}", "Content-Type": "application/json"}
         began = time.monotonic()
         try:
-            async with self._session.post(self._base_url + path, json=body, headers=headers) as response:
+            async with self._session.post(self._base_url + path, data=BytesIO(orjson.dumps(body)), headers=headers) as response:
                 answer = await response.json()
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             request.outcome, request.answer = Outcome.UNKNOWN, type(error).__name__

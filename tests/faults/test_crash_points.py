@@ -41,7 +41,7 @@ async def test_committed_never_announced_and_no_further_traffic(cluster: Cluster
         await cluster.ended(first)
         await cluster.start(second, ready=False, environ={"FAULT_POINTS": f"{_LATER}:1.0:1"})
         await cluster.ended(second)
-            assert deaths(cluster, first, "after_commit")
+        assert deaths(cluster, first, "after_commit")
         assert deaths(cluster, second, _LATER)
         await cluster.start(third)
         verdict = await running.verdict()
