@@ -43,6 +43,11 @@ def bad(name: str, body: bytes, *fields: str | None) -> Case:
     return Case(name, body, tuple((None, field) for field in fields))
 
 
+def wrong(field: str, *values: Any) -> list[Case]:
+    """The field with each of these values."""
+    return [bad(f"{field} {value!r:.50}", event(**{field: value}), field) for value in values]
+
+
 def large(name: str, body: bytes, path: str = SINGLE, index: int | None = None, **headers: str) -> Case:
     return Case(name, body, () if index is None else ((index, None),), 413, "PAYLOAD_TOO_LARGE", path, dict(headers))
 
@@ -131,22 +136,14 @@ FIELDS = [
     bad("an empty object", b"{}", "category", "action"),
     bad("unknown fields", event(extra=1, Category="x"), "extra", "Category"),
     bad("an empty field name", raw('"":1'), None),
-    *[
-        bad(f"category {value!r}", event(category=value), "category")
-        for value in ("", "Auth", "1a", "a b", "é", "a" * 65, "a\n", None, 1, [], {}, True)
-    ],
-    *[bad(f"action {value!r}", event(action=value), "action") for value in ("", "a b", "é", "a" * 129, "a\n", None, 1, [], {}, False)],
-    *[bad(f"outcome {value!r}", event(outcome=value), "outcome") for value in ("", "success", "OK", 1, True, [])],
-    *[bad(f"tenantId {value!r:.20}", event(tenantId=value), "tenantId") for value in ("", "x" * 129, "😀" * 129, 1, {}, [])],
-    *[
-        bad(f"projectId {value!r}", event(projectId=value), "projectId")
-        for value in ("", "x", "019C1388-7149-7198-9612-EA72D1F43751", "019c13887149719896 12ea72d1f43751", 1)
-    ],
-    *[
-        bad(f"{group} {value!r}", event(**{group: value}), group)
-        for group in ("actor", "resource", "metadata")
-        for value in ("text", 1, [], True)
-    ],
+    *wrong("category", "", "Auth", "1a", "a b", "é", "a" * 65, "a\n", None, 1, [], {}, True),
+    *wrong("action", "", "a b", "é", "a" * 129, "a\n", None, 1, [], {}, False),
+    *wrong("outcome", "", "success", "OK", 1, True, []),
+    *wrong("tenantId", "", "x" * 129, "😀" * 129, 1, {}, []),
+    *wrong("projectId", "", "x", "019C1388-7149-7198-9612-EA72D1F43751", "019c13887149719896 12ea72d1f43751", 1),
+    *wrong("actor", "text", 1, [], True),
+    *wrong("resource", "text", 1, [], True),
+    *wrong("metadata", "text", 1, [], True),
     *[bad(f"actor.{member}, 256 bytes", event(actor={member: "é" * 128}), f"actor.{member}") for member in ("id", "type", "email", "role")],
     *[bad(f"resource.{member}, 256 bytes", event(resource={member: "😀" * 64}), f"resource.{member}") for member in ("type", "id")],
     *[bad(f"actor.{member} a number", event(actor={member: 7}), f"actor.{member}") for member in ("id", "type", "email", "role", "name")],
@@ -160,28 +157,26 @@ FIELDS = [
         "outcome",
     ),
 ]
-TIMES = [
-    bad(f"timestamp {value!r}", event(timestamp=value), "timestamp")
-    for value in (
-        "",
-        "now",
-        1770000000,
-        "2026-01-31",
-        "2026-01-31T09:30:00",
-        "2026-01-31 09:30:00Z",
-        "2026-01-31T09:30:00.1234567Z",
-        "2026-01-31T09:30:00.Z",
-        "2026-01-31T09:30:00+25:00",
-        "2026-01-31T09:30:00+01:99",
-        "2026-02-29T00:00:00Z",
-        "2016-12-31T23:59:60Z",
-        "2026-01-31T24:00:00Z",
-        "0000-01-01T00:00:00Z",
-        "0001-01-01T00:00:00+00:01",
-        "9999-12-31T23:59:59Z",
-        "9999-12-31T23:59:59-00:01",
-    )
-]
+TIMES = wrong(
+    "timestamp",
+    "",
+    "now",
+    1770000000,
+    "2026-01-31",
+    "2026-01-31T09:30:00",
+    "2026-01-31 09:30:00Z",
+    "2026-01-31T09:30:00.1234567Z",
+    "2026-01-31T09:30:00.Z",
+    "2026-01-31T09:30:00+25:00",
+    "2026-01-31T09:30:00+01:99",
+    "2026-02-29T00:00:00Z",
+    "2016-12-31T23:59:60Z",
+    "2026-01-31T24:00:00Z",
+    "0000-01-01T00:00:00Z",
+    "0001-01-01T00:00:00+00:01",
+    "9999-12-31T23:59:59Z",
+    "9999-12-31T23:59:59-00:01",
+)
 SIZES = [
     large("a body of 256 KiB and a byte", GOOD + b" " * ((256 << 10) + 1 - len(GOOD))),
     large("an event of 128 KiB and a byte", padded((128 << 10) + 1)),
@@ -260,10 +255,7 @@ KEYS = [
         Case(f"Idempotency-Key {value!r:.20}", GOOD, ((None, "Idempotency-Key"),), headers={"idempotency_key": value})
         for value in (b"", b"k" * 256, "é".encode("latin-1"), "é".encode(), b"a\tb")
     ],
-    *[
-        bad(f"idempotencyKey {value!r:.20}", event(idempotencyKey=value), "idempotencyKey")
-        for value in ("", "k" * 256, "é", "a\n", "\t", 1, [])
-    ],
+    *wrong("idempotencyKey", "", "k" * 256, "é", "a\n", "\t", 1, []),
     Case("two different keys", event(idempotencyKey="a"), ((None, "idempotencyKey"),), headers={"idempotency_key": "b"}),
     Case("a key for a batch", b"[%b]" % GOOD, ((None, "Idempotency-Key"),), path=BATCH, headers={"idempotency_key": "k"}),
 ]

@@ -26,10 +26,13 @@ class Producer:
 
     def post(self, body: bytes | Any, path: str = SINGLE, **headers: str | bytes | None) -> httpx.Response:
         """Post bytes as they are, anything else as JSON. Header names are written with ``_``; ``None`` leaves one out."""
-        given = {name.replace("_", "-").title(): value for name, value in headers.items()}
-        named = {"Authorization": f"Bearer {self.workspace.key}", "Content-Type": "application/json"} | given
-        content = body if isinstance(body, bytes) else orjson.dumps(body)
-        return self.client.post(path, content=content, headers={name: value for name, value in named.items() if value is not None})
+        named = {"authorization": f"Bearer {self.workspace.key}", "content_type": "application/json"} | headers
+        sent = [
+            (name.replace("_", "-").encode(), value if isinstance(value, bytes) else value.encode())
+            for name, value in named.items()
+            if value is not None
+        ]
+        return self.client.post(path, content=body if isinstance(body, bytes) else orjson.dumps(body), headers=sent)
 
     def get(self, path: str, **parameters: str) -> Any:
         """The JSON of a successful query."""
