@@ -48,6 +48,7 @@ class Site:
         while True:
             page = (await self.get("/v1/events", key, **parameters, **cursor)).json()
             found += [event["id"] for event in page["data"]]
+            assert len(set(found)) == len(found), "an event came twice"
             if page["nextCursor"] is None:
                 return found
             cursor = {"cursor": page["nextCursor"]}
