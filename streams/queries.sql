@@ -65,14 +65,23 @@ ORDER BY source_offset, source_index
 LIMIT $5
 
 -- name: rejections_to_announce
--- The rejections of a range, in the order of its source.
+-- A page of a partition's rejections from a place on, in the order of its source.
 SELECT source_offset, source_index, id, company_id, workspace_id, reason, detail, received_at, rejected_at, original
 FROM rejected
-WHERE source_partition = $1 AND source_offset >= $2 AND source_offset < $3
+WHERE source_partition = $1 AND (source_offset, source_index) > ($2, $3) AND source_offset < $4
 ORDER BY source_offset, source_index
+LIMIT $5
+
+-- name: known_ids
+-- Which of these event ids are stored already: a topic read again from its beginning repeats them by the thousand.
+SELECT id FROM events WHERE id = ANY($1::uuid[])
 
 -- name: terminate_blockers
 -- End the backends of this role that keep another backend of ours waiting: frozen workers. The stored offset keeps it safe.
-SELECT a.pid FROM unnest(pg_blocking_pids($1)) AS b (pid)
-JOIN pg_stat_activity a ON a.pid = b.pid
-WHERE a.usename = current_user AND pg_terminate_backend(a.pid)
+-- Materialised, or the planner would try to end every backend of the server first and ask for its role later.
+WITH blockers AS MATERIALIZED (
+  SELECT a.pid FROM unnest(pg_blocking_pids($1)) AS b (pid)
+  JOIN pg_stat_activity a ON a.pid = b.pid
+  WHERE a.usename = current_user
+)
+SELECT pid FROM blockers WHERE pg_terminate_backend(pid)
