@@ -15,7 +15,9 @@ from schemas.leaf import ZERO_HASH, commitment, leaf_hash, leaf_of
 from schemas.topics import Region
 from tests.unit.schemas import plain
 
-MICROS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+MICROS = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999) | st.datetimes().map(
+    lambda time: plain.micros(f"{time.isoformat()}Z")
+)
 """Every microsecond of the years 1 to 9999."""
 TEXT = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=20)
 # What sorts and escapes differently: controls, quotes, and what lies above and below the surrogates.
