@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -171,7 +173,7 @@ def _listener_port(name: str) -> str:
 
 @asynccontextmanager
 async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
-    """A cluster in a directory of its own, on free ports; deleted at the end."""
+    """A cluster in a directory of its own, on free ports; deleted at the end but for the logs, if HYRELOG_FAULT_LOGS says where to."""
     # Not pytest's tmp_path: PostgreSQL, run as another user when we are root, must be able to get there.
     with tempfile.TemporaryDirectory(prefix="hyrelog-faults-", ignore_cleanup_errors=True) as directory:
         state = State(Path(directory), fixed_ports=False)
@@ -183,6 +185,8 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
             stack = Stack(state, workers=MAX_WORKERS, supervise=False)
             cluster = Cluster(stack, kafka, postgres, workers)
             exits.push_async_callback(asyncio.to_thread, stack.destroy)
+            if kept := os.environ.get("HYRELOG_FAULT_LOGS"):
+                exits.callback(shutil.copytree, state.root / "log", kept, dirs_exist_ok=True)
             try:
                 await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *cluster.workers))
             except PartError as error:
