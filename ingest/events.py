@@ -36,7 +36,8 @@ _SINGLE = BodyRules(MAX_BODY_BYTES, (JSON,))
 _BATCH = BodyRules(MAX_BATCH_BYTES, (JSON, NDJSON))
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.ASCII | re.IGNORECASE).search
 _SERVER_ERROR = 500
-_BATCHES_AT_A_TIME = 2
+_TRACEPARENT_BYTES = 55
+_BATCHES_AT_A_TIME = 1
 
 
 class Endpoint:
@@ -150,7 +151,7 @@ class Endpoint:
         return 202, orjson.dumps(answer), ()
 
     async def _seal_batch(self, kind: str, text: bytes, receipt: Receipt, traceparent: bytes) -> Sealed:
-        """Parse and seal, a few batches at a time: as Python objects a batch is ten times its size, and there is one core anyway."""
+        """Parse and seal, one batch after another: as objects a batch may be thirty times its size, and there is one core anyway."""
         if self._waiting_bytes + len(text) > self._max_waiting_bytes:
             raise Unavailable("Nothing was accepted: too many batches are being taken in")
         self._waiting_bytes += len(text)
@@ -195,4 +196,6 @@ def _wait_seconds(header: bytes) -> int:
 def _traceparent(headers: dict[bytes, bytes], trace: str) -> bytes:
     """The caller's ``traceparent`` when it is the one the trace id came from, else one that begins here."""
     sent = headers.get(b"traceparent", b"")
-    return sent if sent[3:35] == trace.encode() else b"00-%b-%b-01" % (trace.encode(), trace[:16].encode())
+    if len(sent) == _TRACEPARENT_BYTES and sent[3:35] == trace.encode() and web.trace_id([(b"traceparent", sent)]) == trace:
+        return sent
+    return b"00-%b-%b-01" % (trace.encode(), trace[:16].encode())

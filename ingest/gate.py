@@ -21,6 +21,7 @@ _LOG = log.get(__name__)
 _TICK_SECONDS = 2.0
 _ANSWER_SECONDS = 10.0
 _PARKED = "This workspace's events can't be stored until an operator has decided: nothing was accepted"
+_MISMATCH = "The service is not set up as its topics are: nothing was accepted"
 _BEHIND = "This workspace's events wait too long to be stored: nothing was accepted"
 
 
@@ -74,6 +75,7 @@ class Gate:
         if self._standing is None:  # never heard from Postgres: then no key is known either
             return
         closed = {number: _PARKED for number, one in self._standing.items() if one.parked_reason is not None}
+        self._closed |= closed  # at once, whether or not Kafka answers below
         self._closed = closed | dict.fromkeys(await self._behind(self._standing), _BEHIND)
 
     async def _behind(self, standing: dict[int, Standing]) -> list[int]:
@@ -87,6 +89,12 @@ class Gate:
                 raise
             self._view = view
         partitions = range(self._settings.topic_partitions)
+        try:
+            kafka.compare(await self._view.topics(), self._settings, self._region)
+        except kafka.TopicMismatch as error:
+            _LOG.critical("nothing is accepted", region=self._region, reason=str(error))
+            self._closed = dict.fromkeys(partitions, _MISMATCH)
+            raise
         half = self._settings.topic_retention_hours * 3_600_000 // 2
         young = await self._view.first_since(self._topic, partitions, self._clock.micros() // 1000 - half)
         bounds = await self._view.bounds(self._topic, partitions)

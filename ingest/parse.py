@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from schemas.canonical import InvalidJson, check_duplicates, parse
+from schemas.canonical import InvalidJson, check_duplicates, may_have_duplicates, parse
 from schemas.incoming import (
     MAX_BATCH_CANONICAL_BYTES,
     MAX_BATCH_EVENTS,
@@ -19,6 +19,8 @@ from schemas.problems import Detail, PayloadTooLarge, ValidationFailed, invalid
 
 _MAX_DETAILS = 20
 _EVENTS_PER_TURN = 50
+_BYTES_PER_TURN = 32 << 10
+_BYTES_PER_EVENT = 500
 
 
 def single(body: bytes, now: int) -> IncomingEvent:
@@ -44,8 +46,10 @@ async def batch(body: bytes, now: int) -> list[IncomingEvent]:
     if type(values) is not list:
         raise invalid(None, "the body must be a JSON array of events")
     events = await _read_all(values, now)
+    colons = sum(event.colons for event in events)
     try:
-        check_duplicates(body, sum(event.colons for event in events))
+        if may_have_duplicates(body, colons):
+            await asyncio.to_thread(check_duplicates, body, colons)  # up to seconds, which nobody else shall wait
     except InvalidJson as error:
         if not error.path:  # too deep to say where
             raise invalid(None, error.message) from None
@@ -66,6 +70,8 @@ async def lines(body: bytes, now: int) -> list[IncomingEvent]:
             raise invalid(None, error.message, index) from None
     events = await _read_all(values, now)
     for index, (line, event) in enumerate(zip(texts, events, strict=True)):
+        if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
+            await asyncio.sleep(0)
         try:
             check_duplicates(line, event.colons)
         except InvalidJson as error:
@@ -77,11 +83,14 @@ async def _read_all(values: list[Any], now: int) -> list[IncomingEvent]:
     _check_count(len(values))
     events: list[IncomingEvent] = []
     details: list[Detail] = []
+    turn = 0
     for index, value in enumerate(values):
-        if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
+        if turn > _BYTES_PER_TURN:
             await asyncio.sleep(0)  # a large batch must not keep all others waiting
+            turn = 0
         try:
-            events.append(read(value, now))
+            events.append(event := read(value, now))
+            turn += event.size + _BYTES_PER_EVENT
         except InvalidEvent as error:
             details += [Detail(message, field, index) for field, message in error.findings]
         except EventTooLarge as error:

@@ -26,7 +26,7 @@ class Waiters:
         self._store = store
         self._limit = limit
         self._gauge = metrics.waiters
-        self._waiting: dict[str, asyncio.Future[StoredEvent]] = {}
+        self._waiting: dict[str, asyncio.Future[StoredEvent | None]] = {}
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -36,7 +36,7 @@ class Waiters:
 
     async def wait(self, event_id: str, seconds: float) -> StoredEvent | None:
         """The stored event, or ``None`` when the time is over. Raises ``Rejected``."""
-        future: asyncio.Future[StoredEvent] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[StoredEvent | None] = asyncio.get_running_loop().create_future()
         self._waiting[event_id] = future
         self._gauge.inc()
         if self._looking is None:
@@ -53,7 +53,8 @@ class Waiters:
     async def stop(self) -> None:
         """Let everybody go: they are answered 202."""
         for future in self._waiting.values():
-            future.cancel()
+            if not future.done():
+                future.set_result(None)
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)

@@ -23,6 +23,7 @@ Pool: TypeAlias = "asyncpg.Pool[asyncpg.Record]"
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]"
 Row: TypeAlias = asyncpg.Record
 
+_SILENCE_SECONDS = 5.0
 _POSTGRES_EPOCH_MICROS = 946_684_800_000_000  # 2000-01-01 UTC
 _QUERY_NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)\n-- \S.*\n", re.MULTILINE)
 # SQLSTATE classes: connection, insufficient resources, operator intervention (timeouts too), system error.
@@ -78,6 +79,8 @@ async def open_pool(
         min_size=min_size,
         max_size=max_size,
         timeout=timeouts.connect,
+        # PostgreSQL's own limits don't reach us over a connection that went silent.
+        command_timeout=None if timeouts.statement is None else timeouts.statement + _SILENCE_SECONDS,
         init=prepare,
         server_settings={
             "application_name": application_name,

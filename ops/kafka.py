@@ -123,7 +123,11 @@ async def _become_known(settings: Settings, region: Region) -> None:
 
 async def check_topics(settings: Settings, region: Region) -> dict[str, Topic]:
     """The region's topics by name. Raises ``TopicMismatch`` when one is missing or has another partition count."""
-    found = await describe(settings, region)
+    return compare(await describe(settings, region), settings, region)
+
+
+def compare(found: Mapping[str, Topic], settings: Settings, region: Region) -> dict[str, Topic]:
+    """The region's topics of those found. Raises as ``check_topics``."""
     wanted = (topics.ingest_topic(region), topics.events_topic(region), topics.rejected_topic(region))
     for name in wanted:
         if name not in found:

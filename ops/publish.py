@@ -25,6 +25,7 @@ _LOG = log.get(__name__)
 Headers = list[tuple[str, bytes]]
 _SWEEP_SECONDS = 0.25
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0
+_CLOSE_SECONDS = 1.0
 
 
 class Pushback(Exception):
@@ -165,11 +166,12 @@ class Publisher:
     async def _keep_connected(self) -> None:
         pause = _FIRST_PAUSE
         while True:
-            candidate = self._make_producer()
+            candidate = None
             try:
+                candidate = self._make_producer()
                 await candidate.start()
-            except (KafkaError, OSError) as error:
-                _LOG.warning("kafka_unreachable", error=type(error).__name__)
+            except Exception as error:  # noqa: BLE001 - Kafka away, or a setting that a restart will bring: try again
+                _LOG.warning("kafka is not reached", error=type(error).__name__)
                 await _abandon(candidate)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LAST_PAUSE)
@@ -184,7 +186,7 @@ class Publisher:
             for lane in self._lanes.values():
                 lane.wake()
             await self._stuck.wait()
-            _LOG.warning("kafka_producer_rebuilt")
+            _LOG.warning("a stuck producer is replaced")
             self._on_rebuild()
             await self._drop_producer()
 
@@ -285,15 +287,21 @@ class _Lane:
         except KafkaError as failure:
             error = failure
             self._owner.suspect(failure)
+        except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may wait for ever
+            _LOG.error("publishing failed", topic=self._topic, partition=self._partition, error=repr(failure))
+            error = AckTimeout(f"publishing failed: {type(failure).__name__}")
+            self._owner.suspect(failure)
         flying, self._flying = self._flying, []
         for entry in flying:
             self._owner.settle(entry, error)
 
 
-async def _abandon(producer: AIOKafkaProducer) -> None:
+async def _abandon(producer: AIOKafkaProducer | None) -> None:
     """Close a producer without waiting for its batches: ``stop`` would wait for a dead broker for ever."""
-    with contextlib.suppress(Exception):
-        await producer._sender.close()
-    with contextlib.suppress(Exception):
-        await producer.client.close()
+    if producer is None:
+        return
+    for close in (producer._sender.close, producer.client.close):
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_CLOSE_SECONDS):
+                await close()
     producer._closed = True  # its destructor would complain

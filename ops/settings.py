@@ -32,7 +32,8 @@ def _check_secret(name: str, secret: SecretStr) -> None:
 class DatabaseSettings(BaseSettings):
     """The regions and their databases: all that a migration needs to know."""
 
-    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False)
+    # Errors name the field and never show input: the input of one finding is all settings, secrets included.
+    model_config = SettingsConfigDict(frozen=True, extra="ignore", case_sensitive=False, hide_input_in_errors=True)
 
     # --- regions -----------------------------------------------------------------------------
     regions: Annotated[tuple[Region, ...], NoDecode] = Field(

@@ -2,8 +2,8 @@
 
 A worker parks a partition when what comes next is not to be had: the log no longer holds it, the log
 ends before it, or the topic was made anew. Going on never gives a position twice: the offset to go on
-from is mapped onto the stored position, so positions and seqs rise without a gap. Records that
-were stored before are recognised by their event ids and rejected as DUPLICATE_ID.
+from is mapped onto the stored position, so positions and seqs rise without a gap. Events that
+were stored before are recognised by their ids and commitments, and dropped as repeats.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from schemas.topics import Region, ingest_topic
 
 
 class NotParked(Exception):
-    """There is nothing to decide: the partition is not parked, or moved meanwhile."""
+    """Nothing was decided: the partition is not parked, or moved meanwhile, or the offset is not in its log."""
 
 
 def register(app: typer.Typer) -> None:
@@ -37,7 +37,9 @@ def register(app: typer.Typer) -> None:
 def unpark(
     region: Annotated[Region, typer.Option(help="The partition's region.", case_sensitive=False)],
     partition: Annotated[int | None, typer.Option(help="Its number; without it, parked partitions are listed.")] = None,
-    from_offset: Annotated[int | None, typer.Option(help="Kafka offset to go on from; by default the first that the log holds.")] = None,
+    from_offset: Annotated[
+        int | None, typer.Option(help="Kafka offset to go on from; by default none that may hold something new is passed over.")
+    ] = None,
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
 ) -> None:
     """List parked partitions, or let one go on."""
@@ -57,7 +59,8 @@ def unpark(
 async def release(settings: Settings, region: Region, partition: int, from_offset: int | None, reason: str) -> str:
     """Unpark a partition and record the decision; says what was done. Raises ``NotParked``."""
     topic, bounds = await _look(settings, region, partition)
-    start = bounds.start if from_offset is None else from_offset
+    if from_offset is not None and not bounds.start <= from_offset <= bounds.end:
+        raise NotParked(f"offset {from_offset} is not in the log, which holds {bounds.start} to {bounds.end}")
     name = ingest_topic(region)
     sql = db.load_queries("ops")
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
@@ -67,6 +70,7 @@ async def release(settings: Settings, region: Region, partition: int, from_offse
             if partition not in rows or rows[partition]["parked_reason"] is None:
                 raise NotParked(f"{region} partition {partition} is not parked")
             row = rows[partition]
+            start = _start(row, topic, bounds) if from_offset is None else from_offset
             base = row["next_offset"] - start
             done = await connection.execute(sql["unpark"], name, partition, topic.id, base, row["next_offset"])
             if done != "UPDATE 1":
@@ -85,6 +89,17 @@ async def release(settings: Settings, region: Region, partition: int, from_offse
     finally:
         await pool.close()
     return f"{region} partition {partition} goes on at offset {start} (position {row['next_offset']})"
+
+
+def _start(row: db.Row, topic: Topic, bounds: Bounds) -> int:
+    """Where to go on by default, so that no accepted record is passed over: where it stood, or all that the log holds.
+
+    All, of another topic, and of one that lost its end: what was written since then has offsets that look persisted.
+    """
+    stood: int = row["next_offset"] - row["offset_base"]
+    if row["topic_id"] != topic.id or stood > bounds.end:
+        return bounds.start
+    return max(stood, bounds.start)
 
 
 async def _look(settings: Settings, region: Region, partition: int) -> tuple[Topic, Bounds]:

@@ -22,6 +22,8 @@ from schemas.topics import Region
 SALTS_BYTES = 4 * SALT_BYTES
 """Randomness that one event needs: a salt for each group."""
 _NO_COMMITMENT = bytes(32)
+_TENANCY_BYTES = 74
+_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 _MAX_SHIFT = 63
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _TENANCY = re.compile(rb"H" + _UUID + rb"H" + _UUID).fullmatch
@@ -68,6 +70,9 @@ class AcceptedEvent(NamedTuple):
     resource_id: str | None
     idempotency_key: str | None
     content_hash: bytes | None
+    start: int
+    """Where it begins in the record that it came in, and where it ends."""
+    end: int
 
 
 class Envelope(NamedTuple):
@@ -139,6 +144,12 @@ def envelope(tenancy: bytes, items: list[bytes]) -> bytes:
     return b"".join((ENVELOPE_HEADER, tenancy, codec.long(len(items)), *items, b"\0"))
 
 
+def alone(record: bytes, event: AcceptedEvent) -> bytes:
+    """An envelope with this one event of a record, byte for byte: what is rejected must not take its neighbours along."""
+    tenancy = record[HEADER_BYTES : HEADER_BYTES + _TENANCY_BYTES]
+    return envelope(tenancy, [record[event.start : event.end]])
+
+
 def open_envelope(record: bytes) -> Envelope:
     """Take a record of the ingest topic apart. Raises ``Undecodable``."""
     if record[:HEADER_BYTES] != ENVELOPE_HEADER:
@@ -150,9 +161,9 @@ def open_envelope(record: bytes) -> Envelope:
 
 
 def _open(record: bytes) -> Envelope:
-    tenancy = record[HEADER_BYTES : HEADER_BYTES + 74]
+    tenancy = record[HEADER_BYTES : HEADER_BYTES + _TENANCY_BYTES]
     company_id, workspace_id = _ids(tenancy)
-    count, at = _long(record, HEADER_BYTES + 74)
+    count, at = _long(record, HEADER_BYTES + _TENANCY_BYTES)
     events = []
     for _ in range(count):
         event, at = _read_event(record, at, tenancy)
@@ -170,6 +181,7 @@ def _ids(tenancy: bytes) -> tuple[str, str]:
 
 
 def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, int]:
+    start = at
     head, at = _data(record, at)
     middle, at = _data(record, at)
     tail, at = _data(record, at)
@@ -188,6 +200,8 @@ def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, 
         raise Undecodable("an event's ids are not its envelope's")
     timestamp, here = _time(rest, 146)
     received_at, here = _time(rest, here)
+    if not (_FIRST_TIME <= timestamp <= _LAST_TIME and _FIRST_TIME <= received_at <= _LAST_TIME):
+        raise Undecodable("a time lies outside of the years 1 to 9999")
     category, here = _data(rest, here)
     action, here = _data(rest, here)
     project_id, here = _optional(rest, here)
@@ -227,6 +241,8 @@ def _read_event(record: bytes, at: int, tenancy: bytes) -> tuple[AcceptedEvent, 
             resource_id,
             key,
             content_hash,
+            start,
+            at + 1,
         )
     )
     return event, at + 1

@@ -18,6 +18,7 @@ from streams.sequence import Place, Rejection, announcement_headers
 from streams.store import Store
 
 _PAGE = 1000
+_REJECTED_PAGE = 10  # an original may be as large as a record
 _REJECTED_PARTITION = 0
 _BEFORE_FIRST_INDEX = -2
 
@@ -38,9 +39,8 @@ class Announcer:
         if events:
             await self._publisher.publish(self._events, partition, events)
             self._faults.hit("between_announcements")
-        if rejections:
-            records = [_rejected_record(partition, rejection, now) for rejection in rejections]
-            await self._publisher.publish(self._rejected, _REJECTED_PARTITION, records)
+        for first in range(0, len(rejections), _REJECTED_PAGE):
+            await self._publish_rejections(partition, [(rejection, now) for rejection in rejections[first : first + _REJECTED_PAGE]])
         self._faults.hit("after_announce")
 
     async def announce_stored(self, partition: int, start: int, end: int) -> int:
@@ -55,10 +55,15 @@ class Announcer:
             self._faults.hit("in_reannounce")
             count += len(page)
             place = Place(page[-1].source_offset, page[-1].source_index)
-        for rejection, rejected_at in await self._store.rejections(partition, start, end):
-            record = _rejected_record(partition, rejection, rejected_at)
-            await self._publisher.publish(self._rejected, _REJECTED_PARTITION, [record])
+        place = Place(start, _BEFORE_FIRST_INDEX)
+        while rejected := await self._store.rejections_after(partition, place, end, _REJECTED_PAGE):
+            await self._publish_rejections(partition, rejected)
+            place = rejected[-1][0].place
         return count
+
+    async def _publish_rejections(self, partition: int, rejected: list[tuple[Rejection, int]]) -> None:
+        records = [_rejected_record(partition, rejection, at) for rejection, at in rejected]
+        await self._publisher.publish(self._rejected, _REJECTED_PARTITION, records)
 
 
 def _rejected_record(partition: int, rejection: Rejection, rejected_at: int) -> Record:

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import faust
+from aiokafka.errors import IllegalStateError
 from faust.exceptions import ConsumerNotStarted
 from faust.types import TP
 
@@ -48,7 +49,10 @@ class FaustFlow:
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Seek through the consumer's own thread, which also corrects Faust's idea of what was read."""
         tp = TP(topic, partition)
-        await self._app.consumer._thread.seek_wait({tp: offset})
+        try:
+            await self._app.consumer._thread.seek_wait({tp: offset})
+        except IllegalStateError:  # revoked meanwhile: its next owner seeks
+            return
         self._app.consumer.resume_partitions({tp})
 
     def pause(self, topic: str, partition: int) -> None:
@@ -71,15 +75,21 @@ class Worker:
         self._agent(self.app)
 
     async def wait_for_kafka(self) -> None:
-        """Return once the brokers answer, however long it takes: Faust's own start gives up at the first refusal."""
+        """Return once the brokers answer, however long it takes: Faust's own start gives up at the first refusal.
+
+        Raises ``TopicMismatch`` when the topics are not what the settings say.
+        """
         while True:
             view = LogView(self._settings, self._settings.regions[0])
             try:
                 await view.start()
+                found = await view.topics()
             except KafkaError as error:
-                _LOG.warning("kafka_unreachable", error=type(error).__name__)
+                _LOG.warning("kafka is not reached", error=type(error).__name__)
                 await asyncio.sleep(_KAFKA_PAUSE_SECONDS)
             else:
+                for region in self._settings.regions:
+                    kafka.compare(found, self._settings, region)
                 return
             finally:
                 await view.stop()

@@ -21,11 +21,12 @@ from ops.db import Connection, sqlstate
 from ops.faults import FaultPoints
 from ops.kafka import KafkaError
 from ops.publish import AckTimeout, Pushback
+from schemas.envelope import Envelope
 from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
-from streams.halving import find_refused
-from streams.sequence import ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
+from streams.halving import DUPLICATE_ID, find_refused
+from streams.sequence import REPEAT, ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
 from streams.store import Moved, Source, Store, Verdict, judge
 
 _LOG = log.get(__name__)
@@ -128,6 +129,7 @@ class PartitionChain:
 
     async def _insist(self, chunk: Sequence[SourceRecord], keep_going: KeepGoing, identity: Identity) -> Outcome:
         """One chunk, retried in place: order matters more than lag."""
+        self._refused.clear()
         pause = _FIRST_PAUSE
         while keep_going():
             try:
@@ -143,7 +145,7 @@ class PartitionChain:
                     return Outcome.PARKED
                 if verdict is Verdict.BAD_DATA and await self._find_refused(chunk, keep_going):
                     continue
-                self._count_retry((sqlstate(error) or type(error).__name__)[:2], error)
+                self._count_retry(_kind(error), error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_PAUSE)
         return Outcome.GIVEN_UP
@@ -213,7 +215,7 @@ class PartitionChain:
         self._heads |= {workspace: move.after for workspace, move in stored.moves.items()}
         self._written = self.next_position = stored.next_position
         self._marked = max(self._marked, min(self._announced, source.next_offset))
-        self._refused.clear()
+        self._metrics.repeats.inc(stored.repeats)
         self._metrics.persisted(len(stored.rows), sum(len(record.value) for record in fresh))
         for rejection in stored.rejections:
             self._metrics.rejected(rejection.refusal.reason)
@@ -265,7 +267,7 @@ class PartitionChain:
             except Exception as error:
                 if judge(error) is not Verdict.RETRY:
                     raise
-                self._count_retry((sqlstate(error) or type(error).__name__)[:2], error)
+                self._count_retry(_kind(error), error)
             else:
                 return True
             await asyncio.sleep(pause)
@@ -283,7 +285,7 @@ class PartitionChain:
         except _Tried:
             pass
         except Exception as error:  # noqa: BLE001 - the database went away meanwhile: the caller tries the chunk again
-            self._count_retry((sqlstate(error) or type(error).__name__)[:2], error)
+            self._count_retry(_kind(error), error)
         return keep_going() and len(self._refused) > known
 
     async def _try_halves(self, chunk: Sequence[SourceRecord]) -> None:
@@ -292,9 +294,21 @@ class PartitionChain:
             fresh = [record for record in chunk if record.position >= source.next_offset]
             if fresh:
                 heads = await self._store.lock_heads(connection, sorted(workspaces(fresh)))
+                self._refused |= await self._known(connection, fresh)
                 rows = sequence(self.partition, fresh, heads, self._refused).rows
                 self._refused |= await find_refused(self._store, connection, rows, self._metrics.halvings.inc)
             raise _Tried
+
+    async def _known(self, connection: Connection, records: Sequence[SourceRecord]) -> dict[Place, Refusal]:
+        """Events stored already, by one look instead of thousands of halvings: a topic that is read again repeats them all."""
+        events = {
+            event.id: (Place(record.position, number), (record.envelope.workspace_id, event.commitments))
+            for record in records
+            if isinstance(record.envelope, Envelope)
+            for number, event in enumerate(record.envelope.events)
+        }
+        known = await self._store.known(connection, list(events))
+        return {events[one][0]: REPEAT if content == events[one][1] else DUPLICATE_ID for one, content in known.items()}
 
     async def _park(self, reason: str, keep_going: KeepGoing) -> None:
         _LOG.critical("partition parked", region=self.region, partition=self.partition, reason=reason)
@@ -316,6 +330,12 @@ class PartitionChain:
     def _count_retry(self, kind: str, error: BaseException) -> None:
         self._metrics.retried(kind)
         _LOG.warning("retrying", region=self.region, partition=self.partition, error=type(error).__name__, sqlstate=sqlstate(error))
+
+
+def _kind(error: BaseException) -> str:
+    """SQLSTATE class, or what kind of error it is."""
+    state = sqlstate(error)
+    return state[:2] if state else type(error).__name__
 
 
 class _Tried(Exception):

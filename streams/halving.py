@@ -8,6 +8,7 @@ from ops.db import Connection, sqlstate
 from streams.sequence import Place, Refusal
 from streams.store import COLUMNS, Store, Verdict, judge
 
+DUPLICATE_ID = Refusal("DUPLICATE_ID", "an event with this id is stored already")
 _OFFSET, _INDEX = COLUMNS.index("source_offset"), COLUMNS.index("source_index")
 
 
@@ -36,5 +37,5 @@ async def find_refused(
 def _refusal(error: BaseException) -> Refusal:
     """The customer's reason. Postgres's own message may hold the event's values, so only its code and constraint are told."""
     if getattr(error, "constraint_name", None) == "events_id":
-        return Refusal("DUPLICATE_ID", "an event with this id is stored already")
+        return DUPLICATE_ID
     return Refusal("NOT_STORABLE", f"the database refused the event ({sqlstate(error) or 'not encodable'})")

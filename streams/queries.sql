@@ -72,9 +72,9 @@ WHERE source_partition = $1 AND (source_offset, source_index) > ($2, $3) AND sou
 ORDER BY source_offset, source_index
 LIMIT $5
 
--- name: known_ids
--- Which of these event ids are stored already: a topic read again from its beginning repeats them by the thousand.
-SELECT id FROM events WHERE id = ANY($1::uuid[])
+-- name: known_events
+-- Which of these event ids are stored already, and what they hold: a topic read again from its beginning repeats them by the thousand.
+SELECT id, workspace_id, commitments FROM events WHERE id = ANY($1::uuid[])
 
 -- name: terminate_blockers
 -- End the backends of this role that keep another backend of ours waiting: frozen workers. The stored offset keeps it safe.

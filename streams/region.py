@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
@@ -27,10 +26,12 @@ from streams.announce import Announcer
 from streams.chain import Identity, Limits, Outcome, PartitionChain
 from streams.gauge import StreamMetrics
 from streams.sequence import read_record
+from streams.standing import Progress, contradiction
 from streams.store import Source, open_store
 
 _LOG = log.get(__name__)
 _TICK_SECONDS = 1.0
+_NUDGE_SECONDS = 5.0
 _FAILED_PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
 _CONNECTIONS = 6
@@ -69,7 +70,7 @@ class RegionWorker:
         self._chains: dict[int, PartitionChain] = {}
         self._sources: dict[int, Source] = {}
         self._parked: set[int] = set()
-        self._progress: dict[int, _Progress] = {}
+        self._progress: dict[int, Progress] = {}
         self._rebuilt = metrics.producer_rebuilds.labels(region.value)
         self._log: LogView | None = None
         self._wake = asyncio.Event()
@@ -78,8 +79,9 @@ class RegionWorker:
     async def __aenter__(self) -> Self:
         """Open the database pool and the producer; neither has to answer yet."""
         self._exits = AsyncExitStack()
-        self._store, pool = await open_store(self._settings.database_url(self.region), self.region, _CONNECTIONS)
-        self._exits.callback(pool.terminate)
+        self._store, pools = await open_store(self._settings.database_url(self.region), self.region, _CONNECTIONS)
+        for pool in pools:
+            self._exits.callback(pool.terminate)
         self._publisher = Publisher(
             lambda: kafka.producer(self._settings, self.region),
             max_unacked_bytes=_UNACKED_BYTES,
@@ -167,12 +169,13 @@ class RegionWorker:
                 await self._tick()
                 self.answered_at = self._clock.monotonic()
             except Exception as error:  # noqa: BLE001 - housekeeping has to go on
-                if not (is_unavailable(error) or isinstance(error, KafkaError)):
+                if not (is_unavailable(error) or isinstance(error, (KafkaError, kafka.TopicMismatch))):
                     _LOG.exception("housekeeping failed", region=self.region)
                 else:
-                    _LOG.warning("housekeeping waits", region=self.region, error=type(error).__name__)
+                    _LOG.warning("housekeeping waits", region=self.region, error=repr(error))
                 if isinstance(error, KafkaError):
                     await self._forget_log()
+                self._progress.clear()  # nobody stands still while Kafka or Postgres is away
                 await asyncio.sleep(_FAILED_PAUSE_SECONDS)  # not to be woken: chunks that wait would have us ask ten times a second
             try:
                 async with asyncio.timeout(_TICK_SECONDS):
@@ -186,18 +189,23 @@ class RegionWorker:
         if not owned:
             return
         async with asyncio.timeout(_ANSWER_SECONDS):
-            topic = (await (await self._view()).topics()).get(self.topic)
+            topics = await (await self._view()).topics()
+            kafka.compare(topics, self._settings, self.region)
+            topic = topics[self.topic]
             sources = await self._store.sources()
-            if topic is None:
-                raise KafkaError(f"topic {self.topic} does not exist")
             for partition in set(owned) - set(sources):
                 await self._store.ensure_source(partition, topic.id)
             if set(owned) - set(sources):
                 sources = await self._store.sources()
             bounds = await (await self._view()).bounds(self.topic, owned)
         self._sources = sources
+        self._progress = {partition: self._progress.get(partition, Progress()) for partition in owned}
         for partition in owned:
-            await self._look_after(partition, sources[partition], topic, bounds[partition])
+            try:
+                async with asyncio.timeout(2 * _ANSWER_SECONDS):
+                    await self._look_after(partition, sources[partition], topic, bounds[partition])
+            except Exception as error:  # noqa: BLE001 - one partition's trouble must not keep the others waiting
+                _LOG.warning("partition not looked after", region=self.region, partition=partition, error=type(error).__name__)
 
     async def _look_after(self, partition: int, source: Source, topic: kafka.Topic, bounds: Bounds) -> None:
         chain = self._chain(partition)
@@ -205,7 +213,7 @@ class RegionWorker:
             await chain.park(reason, self.flow.keep_going)
             return
         position = max(source.next_offset, chain.next_position or 0) if source.parked_reason is None else source.next_offset
-        progress = self._progress.setdefault(partition, _Progress())
+        progress = self._progress[partition]
         end = bounds.end + source.offset_base
         now = self._clock.monotonic()
         self._metrics.standing(partition, max(0, end - position), progress.lag(end, position, now), source.parked_reason is not None)
@@ -216,6 +224,12 @@ class RegionWorker:
             return
         if partition in self._parked:
             self._parked.discard(partition)
+            await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
+        elif (
+            progress.stalled(end, position, now) > _NUDGE_SECONDS and not chain.busy.locked() and now - progress.nudged_at > _NUDGE_SECONDS
+        ):
+            # A chunk that was given up comes again only with a later record: a quiet partition has to be sent back.
+            progress.nudged_at = now
             await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
         # Bounded, so that a Kafka that is away does not keep housekeeping from the other partitions.
         await chain.catch_up(source, lambda: self.flow.keep_going() and self._clock.monotonic() < now + _ANSWER_SECONDS)
@@ -239,41 +253,6 @@ class RegionWorker:
         view, self._log = self._log, None
         if view is not None:
             await view.stop()
-
-
-def contradiction(source: Source, topic: kafka.Topic, bounds: Bounds) -> str | None:
-    """Why a partition can't go on by itself: what is next is not in the log, or it is another log. ``None`` when all is well."""
-    next_offset = source.next_offset - source.offset_base
-    if source.topic_id != topic.id:
-        return f"TOPIC_RECREATED: the topic is {topic.id}, the stored position is one of {source.topic_id}"
-    if bounds.end < next_offset:
-        return f"LOG_BEHIND: the log ends at {bounds.end}, the stored position is {next_offset}"
-    if bounds.start > next_offset:
-        return f"LOG_TRUNCATED: the log starts at {bounds.start}, the stored position is {next_offset}"
-    return None
-
-
-class _Progress:
-    """When a partition last moved, and when its log was seen to reach where."""
-
-    def __init__(self) -> None:
-        self.moved_at = 0.0
-        self._position = -1
-        self._ends: deque[tuple[int, float]] = deque(maxlen=4096)
-
-    def lag(self, end: int, position: int, now: float) -> float:
-        """Seconds since the oldest record not yet persisted was first seen in the log."""
-        if position != self._position or position >= end:
-            self._position, self.moved_at = position, now
-        if not self._ends or self._ends[-1][0] < end:
-            self._ends.append((end, now))
-        while self._ends and self._ends[0][0] <= position:
-            self._ends.popleft()
-        return now - self._ends[0][1] if self._ends else 0.0
-
-    def stalled(self, end: int, position: int, now: float) -> float:
-        """Seconds without progress although there is work."""
-        return now - self.moved_at if end > position and self.moved_at else 0.0
 
 
 def by_topic(regions: Iterable[RegionWorker]) -> Callable[[str], RegionWorker]:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 from ops.publish import Record
 from schemas.chain import START, Head, link
 from schemas.codec import Undecodable, encode_event
-from schemas.envelope import AcceptedEvent, Envelope, open_envelope
+from schemas.envelope import AcceptedEvent, Envelope, alone, open_envelope
 
 DAY_MICROS = 86_400_000_000
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
@@ -53,6 +53,10 @@ class Refusal(NamedTuple):
     detail: str
 
 
+REPEAT = Refusal("REPEAT", "this very event is stored already")
+"""Not a reason to reject: the event's id leads to what is stored. It is counted and passed over."""
+
+
 class Rejection(NamedTuple):
     """A row of ``rejected``."""
 
@@ -83,6 +87,8 @@ class Sequenced:
     announcements: list[Record] = field(default_factory=list)
     moves: dict[str, HeadMove] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
+    repeats: int = 0
+    """Events passed over since they are stored already."""
 
 
 def read_record(position: int, value: bytes | None) -> SourceRecord:
@@ -131,7 +137,10 @@ def _sequence_envelope(
     position = record.position
     for index, event in enumerate(envelope.events):
         if refused and (refusal := refused.get(Place(position, index))):
-            result.rejections.append(_rejection(Place(position, index), envelope, event, refusal, record.value))
+            if refusal is REPEAT:
+                result.repeats += 1
+                continue
+            result.rejections.append(_rejection(Place(position, index), envelope, event, refusal, alone(record.value, event)))
             continue
         head = link(end.head, event.pieces)
         day = max(end.archive_day, event.received_at // DAY_MICROS)

@@ -54,6 +54,7 @@ _IDLE_SECONDS = 10.0
 _PATIENCE_SECONDS = 3.0
 """How long the owner of a partition waits for its row before it ends who holds it."""
 _ACQUIRE_SECONDS = 5.0
+_SIDE_CONNECTIONS = 2
 # Constraints whose violation means that the stored state contradicts itself, not that an event is bad.
 _INTEGRITY = ("events_pkey", "events_source", "chain_head_pkey", "rejected_pkey")
 
@@ -93,12 +94,16 @@ def judge(error: BaseException) -> Verdict:
 
 
 class Store:
-    """One region's database, in the chain writer's role."""
+    """One region's database, in the chain writer's role.
 
-    def __init__(self, region: Region, pool: Pool) -> None:
+    Housekeeping has a pool of its own: to end a frozen backend takes a connection while others wait for what it holds.
+    """
+
+    def __init__(self, region: Region, pool: Pool, side: Pool) -> None:
         self._topic = ingest_topic(region)
         self._region = region
         self._pool = pool
+        self._side = side
         self._sql = db.load_queries("streams")
 
     @contextlib.asynccontextmanager
@@ -109,12 +114,12 @@ class Store:
 
     async def ensure_source(self, partition: int, topic_id: UUID) -> None:
         """Make the row of a partition that was never seen."""
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._side.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             await connection.execute(self._sql["ensure_source"], self._topic, partition, topic_id)
 
     async def sources(self) -> dict[int, Source]:
         """Where the partitions stand, by number, without locking them."""
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._side.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             rows = await connection.fetch(self._sql["read_sources"], self._topic)
         return {row["partition"]: Source(*row[1:]) for row in rows}
 
@@ -129,13 +134,14 @@ class Store:
             row = await lock
         except BaseException:
             lock.cancel()
+            await asyncio.wait({lock})  # else the ROLLBACK to come would find the connection busy
             raise
         if row is None:
             raise Moved("the source row is missing")
         return Source(*row), ended
 
     async def _terminate_blockers(self, pid: int) -> int:
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._side.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             return len(await connection.fetch(self._sql["terminate_blockers"], pid))
 
     async def lock_heads(self, connection: Connection, workspaces: Sequence[str]) -> dict[str, ChainEnd]:
@@ -147,6 +153,10 @@ class Store:
         """Store events."""
         if rows:
             await connection.copy_records_to_table("events", records=rows, columns=COLUMNS, timeout=_STATEMENT_SECONDS)
+
+    async def known(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+        """The workspace and commitments of those of the ids that are stored already."""
+        return {str(row[0]): (str(row[1]), row[2]) for row in await connection.fetch(self._sql["known_events"], ids)}
 
     async def move_heads(self, connection: Connection, moves: Mapping[str, HeadMove]) -> None:
         """Advance heads by compare-and-set, begin new ones. Raises ``Moved`` when one is not where the chunk began."""
@@ -179,12 +189,12 @@ class Store:
 
     async def mark_announced(self, partition: int, announced: int) -> None:
         """Persist how far the partition was announced; never moves it back."""
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._side.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             await connection.execute(self._sql["mark_announced"], self._topic, partition, announced)
 
     async def park(self, partition: int, reason: str) -> None:
         """Stop the partition until ``hyrelog unpark``. The first reason stays."""
-        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+        async with self._side.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             await connection.execute(self._sql["park"], self._topic, partition, reason)
 
     async def events_after(self, partition: int, place: Place, end: int, limit: int) -> list[StoredEvent]:
@@ -193,10 +203,10 @@ class Store:
             rows = await connection.fetch(self._sql["events_to_announce"], partition, *place, end, limit)
         return [to_stored(row, self._region) for row in rows]
 
-    async def rejections(self, partition: int, start: int, end: int) -> list[tuple[Rejection, int]]:
-        """The rejections from position ``start`` to before ``end``, each with the time of its rejection."""
+    async def rejections_after(self, partition: int, place: Place, end: int, limit: int) -> list[tuple[Rejection, int]]:
+        """The next ``limit`` rejections after a place and before position ``end``, each with the time of its rejection."""
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
-            rows = await connection.fetch(self._sql["rejections_to_announce"], partition, start, end)
+            rows = await connection.fetch(self._sql["rejections_to_announce"], partition, *place, end, limit)
         return [
             (
                 Rejection(Place(row[0], row[1]), _text(row[2]), _text(row[3]), _text(row[4]), Refusal(row[5], row[6]), row[7], row[9]),
@@ -206,13 +216,13 @@ class Store:
         ]
 
 
-async def open_store(url: str, region: Region, connections: int) -> tuple[Store, Pool]:
-    """The region's store, and its pool to close. Opens even while the database is away."""
+async def open_store(url: str, region: Region, connections: int) -> tuple[Store, tuple[Pool, Pool]]:
+    """The region's store, and its pools to close. Opens even while the database is away."""
     timeouts = db.Timeouts(statement=_STATEMENT_SECONDS, lock=_LOCK_SECONDS, idle_in_transaction=_IDLE_SECONDS)
-    pool = await db.open_pool(
-        url, application_name=f"hyrelog-streams-{region.lower()}", region=region, max_size=connections, timeouts=timeouts
-    )
-    return Store(region, pool), pool
+    name = f"hyrelog-streams-{region.lower()}"
+    pool = await db.open_pool(url, application_name=name, region=region, max_size=connections, timeouts=timeouts)
+    side = await db.open_pool(url, application_name=f"{name}-side", region=region, max_size=_SIDE_CONNECTIONS, timeouts=timeouts)
+    return Store(region, pool, side), (pool, side)
 
 
 def _after(moves: Mapping[str, HeadMove]) -> tuple[list[int], list[bytes], list[int]]:

@@ -168,12 +168,16 @@ CREATE TRIGGER events_append_only BEFORE UPDATE OR DELETE ON events FOR EACH ROW
 CREATE TRIGGER events_no_truncate BEFORE TRUNCATE ON events FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER rejected_append_only BEFORE UPDATE OR DELETE ON rejected FOR EACH ROW EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER rejected_no_truncate BEFORE TRUNCATE ON rejected FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
+CREATE TRIGGER operator_decision_no_truncate BEFORE TRUNCATE ON operator_decision FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();
 CREATE TRIGGER operator_decision_append_only BEFORE UPDATE OR DELETE ON operator_decision FOR EACH ROW EXECUTE FUNCTION refuse_change();
 
 GRANT USAGE ON SCHEMA public TO hyrelog_streams, hyrelog_ingest, hyrelog_api, hyrelog_auditor;
 GRANT SELECT ON database_region TO hyrelog_streams, hyrelog_ingest, hyrelog_api, hyrelog_auditor;
 GRANT SELECT, INSERT ON events, rejected TO hyrelog_streams;
-GRANT SELECT, INSERT, UPDATE ON chain_head, source TO hyrelog_streams;
-GRANT SELECT ON company, workspace, project, api_key, events, rejected, source TO hyrelog_ingest;
+GRANT SELECT, INSERT ON chain_head, source TO hyrelog_streams;
+GRANT UPDATE (seq, hash, archive_day, updated_at) ON chain_head TO hyrelog_streams;
+GRANT UPDATE (next_offset, announced, parked_reason, parked_at) ON source TO hyrelog_streams;
+GRANT SELECT ON company, workspace, project, api_key, events, source TO hyrelog_ingest;
+GRANT SELECT (id) ON rejected TO hyrelog_ingest;
 GRANT SELECT ON company, workspace, project, api_key, events, rejected, chain_head, source TO hyrelog_api;
 GRANT SELECT ON company, workspace, events, rejected, chain_head, source TO hyrelog_auditor;

@@ -5,7 +5,7 @@ from uuid import UUID
 import pytest
 
 from ops.kafka import Bounds, Topic
-from streams.region import _Progress, contradiction
+from streams.standing import Progress, contradiction
 from streams.store import Source
 
 TOPIC = Topic(UUID(int=1), 8)
@@ -37,7 +37,7 @@ def test_a_partition_goes_on_only_where_its_log_holds_what_comes_next(stored: So
 
 def test_lag_is_the_age_of_the_oldest_record_not_yet_persisted() -> None:
     """Not the time since the last progress: a worker that crawls is behind, too."""
-    progress = _Progress()
+    progress = Progress()
     assert progress.lag(end=0, position=0, now=100.0) == 0
     assert progress.lag(end=10, position=0, now=101.0) == 0
     assert progress.lag(end=20, position=0, now=103.0) == 2
@@ -47,7 +47,7 @@ def test_lag_is_the_age_of_the_oldest_record_not_yet_persisted() -> None:
 
 def test_a_partition_with_work_that_does_not_move_is_stalled() -> None:
     """A dead fetcher can leave a live process."""
-    progress = _Progress()
+    progress = Progress()
     progress.lag(end=10, position=5, now=100.0)
     progress.lag(end=12, position=5, now=130.0)
     assert progress.stalled(end=12, position=5, now=130.0) == 30
