@@ -41,10 +41,10 @@ bench: $(BIN)/.installed ## Measure and write tests/bench/results.md
 	$(BIN)/python -m tests.bench
 
 faults: $(BIN)/.installed ## Kill things under load for FAULT_SECONDS (600), then check every event
-	$(BIN)/pytest tests/faults --faults-seconds=$(FAULT_SECONDS)
+	$(BIN)/python -m tests.faults --seconds $(FAULT_SECONDS)
 
 soak: $(BIN)/.installed ## The same for HOURS=n
-	$(BIN)/pytest tests/faults --faults-seconds=$$(($(HOURS) * 3600))
+	$(BIN)/python -m tests.faults --hours $(HOURS)
 
 down: $(BIN)/.installed ## Stop the demo; its data stays
 	@$(BIN)/hyrelog down

@@ -37,11 +37,13 @@ class Tally:
     def __init__(self) -> None:
         self.faults: Counter[str] = Counter()
         self.verdict = Verdict()
+        self.longest_drain_ms = 0
 
     def add(self, other: Tally) -> None:
         """Take over another run's figures."""
         self.faults += other.faults
         self.verdict.add(other.verdict)
+        self.longest_drain_ms = max(self.longest_drain_ms, other.verdict.counts["drain ms"])
 
 
 def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
