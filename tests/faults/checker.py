@@ -159,8 +159,8 @@ async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Seque
     for region, workspaces in regions.items():
         stored = await _read(cluster, region, workspaces)
         everything.append(stored)
-        _check_chains(stored, workspaces, verdict)
-        await _check_topic(cluster, region, stored, begin, verdict)
+        check_chains(stored, workspaces, verdict)
+        check_topic(region, await _read_topic(cluster, region, begin, workspaces), stored, verdict)
     check_promises(ledger, everything, verdict)
     return verdict
 
@@ -178,7 +178,7 @@ async def _read(cluster: Cluster, region: Region, workspaces: Sequence[str]) -> 
     )
 
 
-def _check_chains(stored: Stored, workspaces: Sequence[str], verdict: Verdict) -> None:
+def check_chains(stored: Stored, workspaces: Sequence[str], verdict: Verdict) -> None:
     """Every workspace: seq 1, 2, 3 …, every commitment, link and hash computed again, and the head at the end."""
     reached = dict.fromkeys(workspaces, START)
     for event in stored.events:
@@ -190,42 +190,44 @@ def _check_chains(stored: Stored, workspaces: Sequence[str], verdict: Verdict) -
             verdict.blame(f"head wrong: {finding}")
 
 
-async def _check_topic(cluster: Cluster, region: Region, stored: Stored, begin: Starts, verdict: Verdict) -> None:
-    """What the events topic tells a reader who drops repeats is what Postgres holds, in the order of the source."""
-    wanted: dict[int, list[StoredEvent]] = defaultdict(list)
+Message = tuple[bytes, bytes]
+"""Key and value of a record."""
+
+
+def check_topic(region: Region, topic: Mapping[int, Sequence[Message]], stored: Stored, verdict: Verdict) -> None:
+    """What the events topic tells a reader who drops repeats is what Postgres holds, in the order of the source.
+
+    ``topic`` holds the records of each partition as they lie there. What repeats must repeat every byte.
+    """
+    wanted: dict[int, list[Message]] = defaultdict(list)
     for event in sorted(stored.events, key=lambda each: (each.source_offset, each.source_index)):
-        wanted[stored.partitions[event.workspace_id]].append(event)
-    told = await _told(cluster, region, begin, stored, verdict)
-    for partition, events in wanted.items():
-        expected = [(event.workspace_id.encode(), encode_stored(event)) for event in events]
-        if told.get(partition, []) != expected:
-            verdict.blame(_difference(region, partition, told.get(partition, []), expected))
+        wanted[stored.partitions[event.workspace_id]].append((event.workspace_id.encode(), encode_stored(event)))
+    for partition in wanted.keys() | topic.keys():
+        records = topic.get(partition, ())
+        told = list(dict.fromkeys(records))
+        verdict.counts["records on the topic"] += len(records)
+        verdict.counts["repeats on the topic"] += len(records) - len(told)
+        if told != wanted[partition]:
+            verdict.blame(_difference(region, partition, told, wanted[partition]))
 
 
-async def _told(cluster: Cluster, region: Region, begin: Starts, stored: Stored, verdict: Verdict) -> dict[int, list[tuple[bytes, bytes]]]:
-    """The topic as a reader sees it: by partition, key and value, repeats dropped by content, which they must repeat."""
-    told: dict[int, list[tuple[bytes, bytes]]] = defaultdict(list)
-    seen: set[tuple[bytes, bytes]] = set()
-    own = {workspace.encode() for workspace in stored.heads}
-    async for record in _records(cluster, region, begin):
-        if record.key not in own:
-            continue
-        verdict.counts["records on the topic"] += 1
-        if (record.key, record.value) in seen:
-            verdict.counts["repeats on the topic"] += 1
-            continue
-        seen.add((record.key, record.value))
-        told[record.partition].append((record.key, record.value))
-    return told
-
-
-def _difference(region: Region, partition: int, told: list[tuple[bytes, bytes]], expected: list[tuple[bytes, bytes]]) -> str:
+def _difference(region: Region, partition: int, told: list[Message], expected: list[Message]) -> str:
     at = next((i for i, pair in enumerate(zip(told, expected, strict=False)) if pair[0] != pair[1]), min(len(told), len(expected)))
     missing, extra = len(set(expected) - set(told)), len(set(told) - set(expected))
     return (
         f"{region} partition {partition}: the topic differs from Postgres at event {at} of {len(expected)}: "
         f"{missing} missing, {extra} that are not stored, {len(told)} told"
     )
+
+
+async def _read_topic(cluster: Cluster, region: Region, begin: Starts, workspaces: Sequence[str]) -> dict[int, list[Message]]:
+    """The run's part of the events topic, by partition."""
+    own = {workspace.encode() for workspace in workspaces}
+    found: dict[int, list[Message]] = defaultdict(list)
+    async for record in _records(cluster, region, begin):
+        if record.key in own:
+            found[record.partition].append((record.key, record.value))
+    return found
 
 
 async def _records(cluster: Cluster, region: Region, begin: Starts) -> AsyncIterator[ConsumerRecord]:
