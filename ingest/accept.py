@@ -10,13 +10,13 @@ from typing import NamedTuple
 import orjson
 
 from ingest.gate import Gate
-from ops.kafka import KafkaError, partition_of
+from ops.kafka import KafkaError, MessageSizeTooLargeError, partition_of
 from ops.metrics import Metrics
 from ops.publish import AckTimeout, Publisher, Pushback, Record
 from schemas import codec, ids
 from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
 from schemas.incoming import IncomingEvent
-from schemas.problems import Unavailable
+from schemas.problems import PayloadTooLarge, Unavailable
 from schemas.topics import Region, ingest_topic
 
 _RANDOM_BYTES = SALTS_BYTES + ids.RANDOM_BYTES
@@ -96,6 +96,8 @@ class Acceptor:
         region = sealed.region
         try:
             await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
+        except MessageSizeTooLargeError:
+            raise PayloadTooLarge("The events are larger than one record can be: send fewer at a time") from None
         except Pushback as error:
             self._count_error(region, error)
             raise Unavailable(f"Nothing was accepted: {error}") from None

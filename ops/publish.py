@@ -15,7 +15,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from ops import log
-from ops.kafka import KafkaError, MessageSizeTooLargeError
+from ops.kafka import MAX_RECORD_BYTES, KafkaError, MessageSizeTooLargeError
 
 if TYPE_CHECKING:
     from ops.kafka import AIOKafkaProducer
@@ -26,6 +26,7 @@ Headers = list[tuple[str, bytes]]
 _SWEEP_SECONDS = 0.25
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0
 _CLOSE_SECONDS = 1.0
+_OVERHEAD_BYTES = 4096  # of the batch and the record around a value
 
 
 class Pushback(Exception):
@@ -102,9 +103,11 @@ class Publisher:
         pending = [entry.done for lane in self._lanes.values() for entry in lane.entries()]
         if pending:
             await asyncio.wait(pending, timeout=grace)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        pending_tasks = set(self._tasks)
+        while pending_tasks:  # aiokafka's close swallows a cancellation that reaches it
+            for task in pending_tasks:
+                task.cancel()
+            _, pending_tasks = await asyncio.wait(pending_tasks, timeout=_CLOSE_SECONDS)
         for lane in self._lanes.values():
             lane.fail(AckTimeout("the publisher was stopped"))
         await self._drop_producer()
@@ -112,11 +115,14 @@ class Publisher:
     def submit(self, topic: str, partition: int, records: list[Record]) -> asyncio.Future[None]:
         """Queue records for a partition, in order. The future is done when all are acknowledged.
 
-        Raises ``Pushback``; the future fails with ``AckTimeout`` or ``KafkaError``.
+        Raises ``Pushback``, and ``MessageSizeTooLargeError`` for a record that no topic takes. The future fails with
+        ``AckTimeout`` or ``KafkaError``.
         """
         if self._producer is None:
             raise Pushback("Kafka can't be reached")
         size = sum(len(record.key) + len(record.value) for record in records)
+        if size > MAX_RECORD_BYTES - _OVERHEAD_BYTES and any(len(record.value) > MAX_RECORD_BYTES - _OVERHEAD_BYTES for record in records):
+            raise MessageSizeTooLargeError
         if self.unacked_bytes + size > self._max_unacked and self.unacked_bytes:
             raise Pushback("too much waits for acknowledgement")
         loop = asyncio.get_running_loop()
@@ -153,10 +159,9 @@ class Publisher:
     def _alive(self) -> None:
         self._last_ack = asyncio.get_running_loop().time()
 
-    def suspect(self, error: BaseException) -> None:
-        """A batch failed for good: build a new producer, unless it is the batch that is at fault."""
-        if not isinstance(error, MessageSizeTooLargeError):
-            self._stuck.set()
+    def suspect(self) -> None:
+        """A batch failed for good. Build a new producer: whatever the cause, this one's sequence numbers are out of step now."""
+        self._stuck.set()
 
     @property
     def producer(self) -> AIOKafkaProducer | None:
@@ -286,11 +291,11 @@ class _Lane:
             self._owner.acknowledged(perf_counter() - began)
         except KafkaError as failure:
             error = failure
-            self._owner.suspect(failure)
+            self._owner.suspect()
         except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may wait for ever
             _LOG.error("publishing failed", topic=self._topic, partition=self._partition, error=repr(failure))
             error = AckTimeout(f"publishing failed: {type(failure).__name__}")
-            self._owner.suspect(failure)
+            self._owner.suspect()
         flying, self._flying = self._flying, []
         for entry in flying:
             self._owner.settle(entry, error)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from signal import SIGKILL, Signals
 
@@ -17,6 +18,7 @@ from ops.local.state import State
 # In the environment of each part: finds what was started by somebody who was killed before he wrote the pid file.
 _MARK = "HYRELOG_PART"
 _GRACE_SECONDS = 10.0
+_PORT_SECONDS = 5.0
 _KILL_SECONDS = 10.0
 
 
@@ -110,9 +112,13 @@ class Runner:
             stray.stop(self.part.stop_signal, self.part.stop_seconds)
 
     def _settle_ports(self) -> None:
-        """Give up the ports that somebody else has taken while the part was down."""
+        """Give up the ports that somebody else has taken while the part was down.
+
+        Not at once: of a process that was killed, the first thread may be gone while the others still hold its sockets.
+        """
         for name in self.part.ports:
-            if not ports.is_free(self._state.port(name)):
+            port = self._state.port(name)
+            if not wait_for(partial(ports.is_free, port), _PORT_SECONDS):
                 self._state.move_port(name)
 
 
