@@ -74,8 +74,8 @@ class Waiters:
     async def _settle(self) -> None:
         stored, rejected = await self._store.outcomes(list(self._waiting))
         for event in stored:
-            if (future := self._waiting.get(event.id)) and not future.done():
+            if (future := self._waiting.pop(event.id, None)) and not future.done():
                 future.set_result(event)
         for event_id in rejected:
-            if (future := self._waiting.get(event_id)) and not future.done():
+            if (future := self._waiting.pop(event.id, None)) and not future.done():
                 future.set_exception(Rejected(event_id))
