@@ -141,6 +141,15 @@ async def test_chunks_without_end_are_cut_at_the_limit(site: Site) -> None:
     assert await site.nothing_was_stored()
 
 
+async def test_a_nul_in_a_header_goes_no_further_than_the_server(site: Site) -> None:
+    """A user agent is stored without being checked for it, and PostgreSQL's text can't hold it."""
+    async with site.connection() as (reader, writer):
+        writer.write(site.head(f"Content-Length: {len(GOOD)}", "User-Agent: a\0b") + GOOD)
+        status = int((await asyncio.wait_for(reader.readline(), 10)).split()[1])
+    assert status == 400
+    assert await site.nothing_was_stored()
+
+
 @pytest.mark.parametrize("path", [SINGLE, BATCH])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "PUT", "DELETE", "PATCH", "OPTIONS"])
 async def test_other_methods_are_405(site: Site, method: str, path: str) -> None:
