@@ -77,5 +77,5 @@ class Waiters:
             if (future := self._waiting.pop(event.id, None)) and not future.done():
                 future.set_result(event)
         for event_id in rejected:
-            if (future := self._waiting.pop(event.id, None)) and not future.done():
+            if (future := self._waiting.pop(event_id, None)) and not future.done():
                 future.set_exception(Rejected(event_id))
