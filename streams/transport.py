@@ -21,6 +21,7 @@ from faust.types import TP, Message
 Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 """Kafka offsets to go on from, of those partitions whose position is known."""
 _FETCH_WAIT_MS = 20
+_METADATA_AGE_MS = 5_000
 
 
 class ChunkConsumer(driver.Consumer):
@@ -115,6 +116,9 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             enable_auto_commit=False,
             auto_offset_reset="earliest",  # with the contiguity check; "latest" would lose
             max_poll_interval_ms=int(conf.broker_max_poll_interval * 1000),
+            # A broker just restarted may answer that it knows no topics. A group leader that believes it assigns nothing to
+            # anybody until it asks again: after 5 minutes by default, in which the whole group is deaf.
+            metadata_max_age_ms=_METADATA_AGE_MS,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
