@@ -55,8 +55,8 @@ class Logs:
             {
                 f"{line['event']}: {line['exception'][-300:]}"
                 for line in self._lines()
-                # asyncpg leaves a future of its own unread when a connection breaks while it is cancelled
-                if "exception" in line and not line["event"].startswith("Future exception was never retrieved")
+                # asyncpg leaves futures and tasks of its own unread when a connection breaks while it is cancelled or given back
+                if "exception" in line and not ("never retrieved" in line["event"] and "ConnectionDoesNotExist" in line["event"])
             }
         )
 
