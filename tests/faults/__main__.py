@@ -6,6 +6,7 @@ import argparse
 import asyncio
 import sys
 import time
+from signal import SIGTERM
 
 from rich.console import Console
 from rich.table import Table
@@ -32,6 +33,9 @@ def main() -> int:
 async def _rounds(seconds: float, seed: int, console: Console) -> Tally:
     total = Tally()
     began = time.monotonic()
+    running = asyncio.current_task()
+    assert running is not None
+    asyncio.get_running_loop().add_signal_handler(SIGTERM, running.cancel)  # as an interrupt: what was started is ended
     async with running_cluster() as cluster:
         number = 0
         while (left := seconds - (time.monotonic() - began)) > 0:

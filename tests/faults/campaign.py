@@ -17,7 +17,7 @@ from tests.faults.faults import SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
 from tests.faults.trial import trial
 
 _RATE = 300.0
-_REST_SECONDS = (0.2, 1.5)
+_REST_SECONDS = (0.1, 0.8)
 
 Draw = tuple[str, str, Fault]
 """A fault drawn: the part it is about, its name, what it does."""
