@@ -91,10 +91,12 @@ class RegionWorker:
         await self._publisher.start()
         self._announcer = Announcer(self.region, self._store, self._publisher, self._faults)
         self._housekeeping = asyncio.create_task(self._keep_house())
+        self._housekeeping.add_done_callback(self._on_housekeeping_over)
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
         """Persist the marks if the database answers at once, and let go of everything."""
+        self._housekeeping.remove_done_callback(self._on_housekeeping_over)
         self._housekeeping.cancel()
         await asyncio.gather(self._housekeeping, return_exceptions=True)
         try:
@@ -107,6 +109,11 @@ class RegionWorker:
         if self._log is not None:
             await self._log.stop()
         await self._exits.aclose()
+
+    def _on_housekeeping_over(self, _task: asyncio.Task[None]) -> None:
+        """Nothing but a fault of ours, or of a library that cancels its caller, ends it. Without it nobody would notice a stall."""
+        _LOG.critical("housekeeping ended: ending this worker", region=self.region)
+        os._exit(STALLED_EXIT_CODE)
 
     async def positions(self, partitions: Iterable[int]) -> dict[int, int]:
         """The Kafka offsets to go on from, of those partitions that Postgres knows. Raises what Postgres raises."""
