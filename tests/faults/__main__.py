@@ -43,9 +43,9 @@ async def _rounds(seconds: float, seed: int, console: Console) -> Tally:
             total.add(tally)
             number += 1
             console.print(_line(number, seed + number - 1, tally), highlight=False)
+            for violation in tally.verdict.violations:
+                console.print(violation, style="red", highlight=False, markup=False)
     console.print(_table(total, seed, number, time.monotonic() - began))
-    for violation in total.verdict.violations:
-        console.print(violation, style="red", highlight=False, markup=False)
     return total
 
 
