@@ -134,6 +134,9 @@ def is_unavailable(error: BaseException) -> bool:
     """Whether the error says that the database can't answer now, not that the question was wrong."""
     if isinstance(error, OSError):  # connection errors and every kind of TimeoutError
         return True
+    # A query sent between the server's farewell and the end of its connection finds the driver in a state for neither.
+    if isinstance(error, asyncpg.InternalClientError):
+        return True
     if isinstance(error, asyncpg.InterfaceError):  # a closed connection or pool; ValueErrors are wrong arguments
         return not isinstance(error, ValueError)
     return (sqlstate(error) or "").startswith(_UNAVAILABLE_CLASSES)

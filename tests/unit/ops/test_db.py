@@ -53,6 +53,7 @@ def postgres_error(state: str) -> asyncpg.PostgresError:
         ConnectionResetError(),
         TimeoutError(),
         asyncpg.InterfaceError("connection is closed"),
+        asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
         *map(postgres_error, ["08006", "53300", "57014", "57P01", "57P03", "58030"]),
     ],
 )
