@@ -14,7 +14,7 @@ from rich.table import Table
 from tests.faults.campaign import Limits, Tally, run
 from tests.faults.cluster import running_cluster
 
-_ROUND_SECONDS = 60.0
+_ROUND_SECONDS = 90.0
 """Of faults; then all is healed, drained and checked, on new workspaces the next time, so that memory stays bounded."""
 
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from schemas.topics import Region
 from tests.faults import load
 from tests.faults.checker import Verdict
-from tests.faults.cluster import Cluster
-from tests.faults.faults import SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
+from tests.faults.cluster import GATEWAY, Cluster
+from tests.faults.faults import GATEWAY_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
 from tests.faults.trial import trial
 
 _RATE = 300.0
@@ -53,9 +53,12 @@ def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
 
 
 def lanes(cluster: Cluster) -> list[list[Draw]]:
-    """A lane for each worker and its links, one for the servers: their faults overlap, those of one part do not."""
-    of_workers = [[(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers]
-    return [*of_workers, [(target, kind, fault) for (target, kind), fault in SERVER_FAULTS.items()]]
+    """A lane for each worker and its links, one for the gateway, one for the servers: their faults overlap, those of one part do not."""
+    return [
+        *([(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers),
+        [(GATEWAY, kind, fault) for kind, fault in GATEWAY_FAULTS.items()],
+        [(target, kind, fault) for kind, (target, fault) in SERVER_FAULTS.items()],
+    ]
 
 
 async def run(cluster: Cluster, seed: int, limits: Limits) -> Tally:
@@ -75,7 +78,7 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
     for count, (target, kind, fault) in enumerate(deck(rng, cards)):
         if count == limits.faults or time.monotonic() >= ends:
             return
-        if target and not cluster.is_running(target):
+        if not cluster.is_running(target):
             tally.verdict.blame(f"{target} ended by itself: {cluster.parts.runners[target].last_lines()}")
             await cluster.start(target)
         try:

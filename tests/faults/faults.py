@@ -236,16 +236,18 @@ WORKER_FAULTS: Mapping[str, Fault] = {
     # Where a worker passes only after another one's crash is a case of its own in the directed tests.
     **{name: fault for name, fault in CRASHES.items() if name != "worker dies at in_reannounce"},
 }
-SERVER_FAULTS: Mapping[tuple[str, str], Fault] = {
-    (GATEWAY, "gateway kill -9"): restart(SIGKILL),
-    (GATEWAY, "gateway SIGTERM"): restart(SIGTERM),
-    (GATEWAY, "gateway frozen"): freeze(1.0, 4.0),
-    (GATEWAY, "gateway's Kafka link cut"): cut(_kafka),
-    (GATEWAY, "gateway's Kafka link half-open"): hang(_kafka, 2.0, 8.0),
-    ("postgres", "Postgres immediate stop"): restart(SIGQUIT),
-    ("postgres", "Postgres kill -9"): restart(SIGKILL),
-    ("postgres", "Postgres sessions ended"): end_backends,
-    ("kafka", "Kafka kill -9"): restart(SIGKILL),
-    ("kafka", "Kafka frozen"): freeze(2.0, 5.0),
-    ("", "worker added and removed"): added,
+GATEWAY_FAULTS: Mapping[str, Fault] = {
+    "gateway kill -9": restart(SIGKILL),
+    "gateway SIGTERM": restart(SIGTERM),
+    "gateway frozen": freeze(1.0, 4.0),
+    "gateway's Kafka link cut": cut(_kafka),
+    "gateway's Kafka link half-open": hang(_kafka, 2.0, 8.0),
+    "worker added and removed": added,
+}
+SERVER_FAULTS: Mapping[str, tuple[str, Fault]] = {
+    "Postgres immediate stop": ("postgres", restart(SIGQUIT)),
+    "Postgres kill -9": ("postgres", restart(SIGKILL)),
+    "Postgres sessions ended": ("postgres", end_backends),
+    "Kafka kill -9": ("kafka", restart(SIGKILL)),
+    "Kafka frozen": ("kafka", freeze(2.0, 5.0)),
 }
