@@ -17,7 +17,7 @@ from ops.faults import POINTS
 from ops.local.process import wait_for
 from schemas.topics import Region
 from tests.faults.checker import superuser
-from tests.faults.cluster import GATEWAY, SESSION_SECONDS, WORKERS, Cluster
+from tests.faults.cluster import SESSION_SECONDS, WORKERS, Cluster
 from tests.faults.link import Fate, Link, Trap, Way
 
 SIGTERM_SECONDS = 30.0
