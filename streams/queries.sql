@@ -74,7 +74,7 @@ LIMIT $5
 
 -- name: known_events
 -- Which of these event ids are stored already, and what they hold: a topic read again from its beginning repeats them by the thousand.
-SELECT id, workspace_id, commitments FROM events WHERE id = ANY($1::uuid[])
+SELECT id, workspace_id, commitments AS content FROM events WHERE id = ANY($1::uuid[])
 
 -- name: terminate_blockers
 -- End the backends of this role that keep another backend of ours waiting: frozen workers. The stored offset keeps it safe.
