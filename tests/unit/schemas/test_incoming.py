@@ -101,6 +101,26 @@ def test_only_objects_are_events(value: Any) -> None:
 
 
 @pytest.mark.parametrize(
+    ("field", "longest", "longer"),
+    [
+        ("category", "a" * 64, "a" * 65),
+        ("action", "A" * 128, "A" * 129),
+        ("tenantId", "😀" * 128, "😀" * 129),
+        ("idempotencyKey", "~" * 255, "~" * 256),
+        ("actor.email", "é" * 127 + "a", "é" * 128),
+        ("resource.id", "😀" * 63 + "abc", "😀" * 64),
+    ],
+)
+def test_texts_at_their_limit(field: str, longest: str, longer: str) -> None:
+    def event(text: str) -> dict[str, Any]:
+        name, _, member = field.partition(".")
+        return LEAST | {name: {member: text} if member else text}
+
+    assert findings(event(longest)) == []
+    assert [name for name, _ in findings(event(longer))] == [field]
+
+
+@pytest.mark.parametrize(
     ("members", "field"),
     [
         ({"metadata": {"a": [1, 2**53]}}, "metadata.a[1]"),
