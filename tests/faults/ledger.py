@@ -29,6 +29,7 @@ class Request:
     """In the order of the markers, once accepted."""
     answer: str = ""
     """Status, or what went wrong."""
+    problem: str | None = None
     seconds: float = 0.0
     retry_after: str | None = None
 

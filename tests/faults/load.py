@@ -103,6 +103,7 @@ class Client:
         finally:
             request.seconds = time.monotonic() - began
         request.answer = str(response.status)
+        request.problem = answer.get("error")
         request.retry_after = response.headers.get("Retry-After")
         if response.status == 202:
             request.outcome = Outcome.ACCEPTED
@@ -138,10 +139,10 @@ async def load(poster: Client, writers: Sequence[Account], *, seed: int, rate: f
 
 
 async def make_known(poster: Client, writers: Sequence[Account]) -> None:
-    """One event each, so that every key is known to ingest even while Postgres is away."""
+    """One event each, so that every key is known to ingest even while Postgres is away. All is at rest: nothing may be refused."""
     for request in await asyncio.gather(*(poster.post(account) for account in writers)):
         if request.outcome is not Outcome.ACCEPTED:
-            raise AssertionError(f"a first event was answered {request.answer}")
+            raise AssertionError(f"a first event was answered {request.answer} after {request.seconds:.2f} s: {request.problem}")
 
 
 async def _produce(poster: Client, account: Account, rng: random.Random, pause: float, stop: asyncio.Event) -> None:
