@@ -46,6 +46,15 @@ class FaustFlow:
         """False during a rebalance and at shutdown."""
         return bool(self._app.consumer.flow_active) and not self._app.should_stop
 
+    def is_deaf(self) -> bool:
+        """The coordination of aiokafka dies of metadata without brokers, as a starting broker sends it; Faust notices only while it reads."""
+        if self._app.should_stop:
+            return False
+        with contextlib.suppress(ConsumerNotStarted):
+            coordinator = self._app.consumer._thread._ensure_consumer()._coordinator
+            return coordinator is not None and bool(coordinator._coordination_task.done())
+        return False
+
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Seek through the consumer's own thread, which also corrects Faust's idea of what was read."""
         tp = TP(topic, partition)
@@ -75,24 +84,28 @@ class Worker:
         self._agent(self.app)
 
     async def wait_for_kafka(self) -> None:
-        """Return once the brokers answer, however long it takes: Faust's own start gives up at the first refusal.
+        """Return once the brokers know our topics, however long it takes: Faust's own start gives up at the first refusal.
 
-        Raises ``TopicMismatch`` when the topics are not what the settings say.
+        A broker that is still starting may know neither topics nor brokers. Raises ``TopicMismatch`` when a
+        topic is not what the settings say.
         """
-        while True:
-            view = LogView(self._settings, self._settings.regions[0])
-            try:
-                await view.start()
-                found = await view.topics()
-            except KafkaError as error:
-                _LOG.warning("kafka is not reached", error=type(error).__name__)
-                await asyncio.sleep(_KAFKA_PAUSE_SECONDS)
-            else:
-                for region in self._settings.regions:
-                    kafka.compare(found, self._settings, region)
-                return
-            finally:
-                await view.stop()
+        while not {region.topic for region in self.regions} <= (found := await self._topics()).keys():
+            _LOG.warning("kafka does not know our topics")
+            await asyncio.sleep(_KAFKA_PAUSE_SECONDS)
+        for region in self._settings.regions:
+            kafka.compare(found, self._settings, region)
+
+    async def _topics(self) -> Mapping[str, kafka.Topic]:
+        """Every topic, or none while Kafka can't be reached."""
+        view = LogView(self._settings, self._settings.regions[0])
+        try:
+            await view.start()
+            return await view.topics()
+        except KafkaError as error:
+            _LOG.warning("kafka is not reached", error=type(error).__name__)
+            return {}
+        finally:
+            await view.stop()
 
     def _make_app(self, settings: Settings) -> ChunkApp:
         connections = [kafka.connection(settings, region) for region in settings.regions]

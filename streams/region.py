@@ -49,6 +49,9 @@ class Flow(Protocol):
     def keep_going(self) -> bool:
         """Whether work on the partitions at hand still makes sense: no rebalance under way, no shutdown."""
 
+    def is_deaf(self) -> bool:
+        """Whether the consumer has left its group for good without having been told to."""
+
     async def seek(self, topic: str, partition: int, offset: int) -> None:
         """Go on reading at a Kafka offset."""
 
@@ -192,6 +195,9 @@ class RegionWorker:
             self._wake.clear()
 
     async def _tick(self) -> None:
+        if self.flow.is_deaf():
+            _LOG.critical("deaf: ending this worker", region=self.region)
+            os._exit(STALLED_EXIT_CODE)
         owned = sorted(self.flow.assigned(self.topic))
         if not owned:
             return
