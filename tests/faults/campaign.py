@@ -79,8 +79,7 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
         if count == limits.faults or time.monotonic() >= ends:
             return
         if not cluster.is_running(target):
-            tally.verdict.blame(f"{target} ended by itself: {cluster.parts.runners[target].last_lines()}")
-            await cluster.start(target)
+            await _restart(cluster, target, tally)
         try:
             await fault(Scene(cluster, target, rng))
         except AssertionError as error:
@@ -88,3 +87,11 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
         else:
             tally.faults[kind] += 1
         await asyncio.sleep(rng.uniform(*_REST_SECONDS))
+
+
+async def _restart(cluster: Cluster, name: str, tally: Tally) -> None:
+    """What a supervisor would do. A worker may end itself when it knows that it is deaf or stalled; nothing else may end."""
+    last_lines = cluster.parts.runners[name].last_lines()
+    if "ending this worker" not in last_lines:
+        tally.verdict.blame(f"{name} ended by itself: {last_lines}")
+    await cluster.start(name)

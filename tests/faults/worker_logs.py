@@ -17,7 +17,8 @@ _REPAIRS = {
     "gap: going back": "gaps refilled",
     "event rejected": "rejections",
     "partition parked": "partitions parked",
-    "stalled: ending this worker": "stalled workers",
+    "stalled: ending this worker": "workers that ended themselves",
+    "deaf: ending this worker": "workers that ended themselves",
     "the app crashed": "worker apps crashed",
     "kafka_producer_rebuilt": "producers rebuilt",
 }
@@ -55,10 +56,17 @@ class Logs:
             {
                 f"{line['event']}: {line['exception'][-300:]}"
                 for line in self._lines()
-                # asyncpg leaves futures and tasks of its own unread when a connection breaks while it is cancelled or given back
-                if "exception" in line and not ("never retrieved" in line["event"] and "ConnectionDoesNotExist" in line["event"])
+                if "exception" in line and not _is_known(line["event"])
             }
         )
+
+
+def _is_known(event: str) -> bool:
+    """Whether it is a library's own complaint about a connection that a fault broke."""
+    # asyncpg leaves futures and tasks of its own unread when a connection breaks while it is cancelled or given back
+    of_asyncpg = "never retrieved" in event and ("ConnectionDoesNotExist" in event or "connection_lost()" in event)
+    # aiokafka's consumer dies of metadata without brokers, as a starting broker sends it; the worker notices and ends
+    return of_asyncpg or event == "Unexpected error in coordinator routine"
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
