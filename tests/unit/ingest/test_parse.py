@@ -128,8 +128,8 @@ def test_an_event_too_large_is_named() -> None:
 
 
 def test_a_batch_may_be_10_mib_in_canonical_form() -> None:
-    """Canonical form can be longer than what was sent: 1e-6 becomes 0.000001."""
-    event = b'{"category":"auth","action":"login","metadata":{"a":[%b]}}' % b",".join([b"1e-6"] * 13_000)
+    """Canonical form can be longer than what was sent: 1e15 becomes 1000000000000000."""
+    event = b'{"category":"auth","action":"login","metadata":{"a":[%b]}}' % b",".join([b"1e15"] * 7000)
     assert len(array(b"[%b]" % b",".join([event] * 10))) == 10
     problem = refusal(array, b"[%b]" % b",".join([event] * 100))
     assert isinstance(problem, PayloadTooLarge)
