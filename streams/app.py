@@ -47,7 +47,7 @@ class FaustFlow:
         return bool(self._app.consumer.flow_active) and not self._app.should_stop
 
     def is_deaf(self) -> bool:
-        """The coordination of aiokafka dies of metadata without brokers, as a starting broker sends it; Faust notices only while it reads."""
+        """The coordination of aiokafka dies of metadata without brokers (a starting broker sends it); Faust notices only while it reads."""
         if self._app.should_stop:
             return False
         with contextlib.suppress(ConsumerNotStarted):
