@@ -18,6 +18,8 @@ from tests.faults.trial import trial
 
 _RATE = 300.0
 _REST_SECONDS = (0.1, 0.8)
+_CALM_SECONDS = (2.0, 5.0)
+"""The gateway and the servers rest longer, or there would be no events to lose."""
 
 Draw = tuple[str, str, Fault]
 """A fault drawn: the part it is about, its name, what it does."""
@@ -86,7 +88,7 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
             tally.verdict.blame(f"{kind} of {target}: {error}")
         else:
             tally.faults[kind] += 1
-        await asyncio.sleep(rng.uniform(*_REST_SECONDS))
+        await asyncio.sleep(rng.uniform(*(_REST_SECONDS if target in cluster.workers else _CALM_SECONDS)))
 
 
 async def _restart(cluster: Cluster, name: str, tally: Tally) -> None:
