@@ -8,7 +8,9 @@ import random
 import pytest
 
 from ops.faults import POINTS
+from schemas.topics import Region
 from tests.faults import load
+from tests.faults.checker import drained
 from tests.faults.cluster import Cluster
 from tests.faults.faults import Scene, crash, deaths
 from tests.faults.load import Account
@@ -36,6 +38,7 @@ async def test_committed_never_announced_and_no_further_traffic(cluster: Cluster
     """No record comes that would remind anybody. The one who takes over dies while announcing, too; the third one does it."""
     first, second, third = cluster.workers
     async with trial(cluster, writers, "silent") as running:
+        await drained(cluster, [Region.US])
         await cluster.only({first: {"FAULT_POINTS": "after_commit:1.0:1"}})
         await running.client.post(writers[0], 30)
         await cluster.ended(first)
