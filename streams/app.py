@@ -24,7 +24,7 @@ from streams.region import RegionWorker, by_topic
 from streams.transport import ChunkApp
 
 _LOG = log.get(__name__)
-_BUFFERED_CHUNKS = 2
+_BUFFERED_CHUNKS = 3
 _KAFKA_PAUSE_SECONDS = 1.0
 _FETCH_BYTES = 1 << 20
 """Of a partition in one fetch; a larger record comes alone."""

@@ -20,6 +20,7 @@ from faust.types import TP, Message
 
 Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 """Kafka offsets to go on from, of those partitions whose position is known."""
+_POLL_SECONDS = 0.02
 _FETCH_WAIT_MS = 20
 _METADATA_AGE_MS = 5_000
 
@@ -48,7 +49,9 @@ class ChunkConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's signature
         """Stock: one message a record, interleaved by a scheduler."""
-        records, active = await self._wait_next_records(timeout)
+        # Not Faust's second: the wait is over the partitions that were active when it began, and one whose actor has just
+        # caught up, with records long fetched, would be left out until it ends.
+        records, active = await self._wait_next_records(min(timeout, _POLL_SECONDS))
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
