@@ -16,9 +16,9 @@ import psutil
 from ops.faults import POINTS
 from ops.local.process import wait_for
 from schemas.topics import Region
-from tests.faults.checker import superuser
 from tests.faults.cluster import SESSION_SECONDS, WORKERS, Cluster
 from tests.faults.link import Fate, Link, Trap, Way
+from tests.faults.standing import superuser
 
 SIGTERM_SECONDS = 30.0
 """A worker told to end has ended by then, whatever is away."""

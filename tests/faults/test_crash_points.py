@@ -10,10 +10,10 @@ import pytest
 from ops.faults import POINTS
 from schemas.topics import Region
 from tests.faults import load
-from tests.faults.checker import drained
 from tests.faults.cluster import Cluster
 from tests.faults.faults import Scene, crash, deaths
 from tests.faults.load import Account
+from tests.faults.standing import drained
 from tests.faults.trial import trial
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -9,11 +9,11 @@ import pytest
 
 from schemas.topics import Region
 from tests.faults import load
-from tests.faults.checker import drained, superuser
 from tests.faults.cluster import Cluster
 from tests.faults.faults import COMMIT, COPIED, COPY, freezer
 from tests.faults.link import Trap, Way
 from tests.faults.load import Account
+from tests.faults.standing import drained, superuser
 from tests.faults.trial import trial
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -12,10 +12,10 @@ from schemas.envelope import open_envelope
 from schemas.incoming import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from schemas.topics import Region
 from tests.faults import topic
-from tests.faults.checker import drained
 from tests.faults.cluster import Cluster
 from tests.faults.ledger import Outcome
 from tests.faults.load import Account, event
+from tests.faults.standing import drained
 from tests.faults.trial import trial
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

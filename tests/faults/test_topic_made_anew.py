@@ -10,10 +10,10 @@ from ops.local.environment import Role
 from ops.unpark import release
 from schemas.topics import Region
 from tests.faults import load, topic
-from tests.faults.checker import drained, standing
 from tests.faults.cluster import Cluster
 from tests.faults.ledger import Outcome
 from tests.faults.load import Account
+from tests.faults.standing import drained, standing
 from tests.faults.trial import Trial, trial
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

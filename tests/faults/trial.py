@@ -8,10 +8,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from tests.faults import checker, load
-from tests.faults.checker import Starts, Verdict
+from tests.faults.checker import Verdict
 from tests.faults.cluster import SERVED, Cluster
 from tests.faults.ledger import Ledger
 from tests.faults.load import Account, Client
+from tests.faults.standing import Starts, starts
 from tests.faults.worker_logs import Logs
 
 
@@ -45,7 +46,7 @@ class Trial:
 async def trial(cluster: Cluster, writers: Sequence[Account], name: str) -> AsyncIterator[Trial]:
     """A trial whose ledger's markers begin with ``name``; the writers' keys are known to ingest from here on."""
     ledger = Ledger(f"{name}-{time.time_ns()}")
-    begin = await checker.starts(cluster, SERVED)
+    begin = await starts(cluster, SERVED)
     async with load.client(cluster.base_url, ledger) as client:
         await load.make_known(client, writers)
         yield Trial(cluster, writers, client, Logs(cluster), begin)
