@@ -7,8 +7,6 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-import orjson
-
 from ingest.gate import Gate
 from ops.kafka import KafkaError, MessageSizeTooLargeError, partition_of
 from ops.metrics import Metrics
@@ -22,19 +20,7 @@ from schemas.topics import Region, ingest_topic
 _RANDOM_BYTES = SALTS_BYTES + ids.RANDOM_BYTES
 _RANDOM_PAGE = 8192
 _EVENTS_PER_TURN = 100
-_MAX_AGENT_CHARACTERS = 512
 UNKNOWN_OUTCOME = "Kafka did not acknowledge in time: the event may still be stored"
-
-
-def request_context(address: str | None, user_agent: bytes | None) -> bytes | None:
-    """The ``context`` group of a request, canonical; ``None`` when nothing is known. User agents are cut at 512 characters."""
-    members = {}
-    if address:
-        members["ipAddress"] = address
-    if user_agent:
-        # Header bytes need not be UTF-8; Latin-1 takes any, and a NUL can't come in through an HTTP parser.
-        members["userAgent"] = user_agent.decode("latin-1")[:_MAX_AGENT_CHARACTERS]
-    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS) if members else None
 
 
 class RandomPool:

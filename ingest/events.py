@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ingest import body, parse
-from ingest.accept import Acceptor, Sealed, request_context
+from ingest.accept import Acceptor, Sealed
 from ingest.body import JSON, NDJSON, BodyRules, Disconnected
 from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
 from ops import log, web
@@ -19,6 +19,7 @@ from ops.auth import Authenticator, Principal
 from ops.clock import Clock
 from ops.metrics import Metrics
 from schemas import view
+from schemas.context import request_context
 from schemas.envelope import Receipt
 from schemas.event import format_time
 from schemas.incoming import KEY_RULE, MAX_BATCH_BYTES, MAX_BODY_BYTES, IncomingEvent, is_idempotency_key
