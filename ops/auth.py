@@ -13,11 +13,13 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
+from ops.addresses import Networks
 from ops.clock import Clock
 from ops.db import is_unavailable
 from ops.metrics import Metrics
 from ops.store import KeyRow
 from schemas.keys import Scope, hash_key, parse_key
+from schemas.plans import PlanLimits
 from schemas.problems import Unauthorized, Unavailable
 from schemas.topics import Region
 
@@ -28,7 +30,10 @@ _T = TypeVar("_T")
 
 @dataclass(frozen=True, slots=True)
 class Principal:
-    """The holder of a valid key. ``workspace_id`` is ``None`` for a company key; ``expires_at`` is in microseconds."""
+    """The holder of a valid key. ``workspace_id`` is ``None`` for a company key; ``expires_at`` is in microseconds.
+
+    An empty ``allowlist`` admits any address; ``limits`` are the plan's with the company's overrides; ``archived`` tells of the workspace.
+    """
 
     key_id: str
     region: Region
@@ -36,6 +41,9 @@ class Principal:
     company_id: str
     workspace_id: str | None
     expires_at: int | None
+    limits: PlanLimits
+    allowlist: Networks = ()
+    archived: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +261,9 @@ class Authenticator:
         row = await self._keys.find(region, credential.hashes)
         if row is None or (row.workspace_id is None) != (credential.scope is Scope.COMPANY):
             return None
-        return Principal(row.id, region, credential.scope, row.company_id, row.workspace_id, row.expires_at)
+        return Principal(
+            row.id, region, credential.scope, row.company_id, row.workspace_id, row.expires_at, row.limits, row.allowlist, row.archived
+        )
 
 
 def _put(cache: dict[bytes, _T], key: bytes, value: _T, limit: int) -> None:

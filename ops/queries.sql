@@ -1,8 +1,10 @@
 -- name: find_key
--- The key stored under one of these hashes, unless it was revoked (authentication; expiry is judged by the caller).
-SELECT id, company_id, workspace_id, expires_at
-FROM api_key
-WHERE key_hash = ANY($1::bytea[]) AND revoked_at IS NULL
+-- The live key stored under one of these hashes, and what its company's plan allows (expiry is judged by the caller).
+SELECT id, company_id, workspace_id, expires_at, ip_allowlist, archived, limits FROM find_key($1)
+
+-- name: note_key_use
+-- When these keys were last used; keys that are gone are skipped.
+SELECT note_key_use($1, $2)
 
 -- name: list_sources
 -- Where every partition of a topic stands (hyrelog unpark).

@@ -12,6 +12,7 @@ from typing import Annotated, Self
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from ops.addresses import Network, network
 from schemas.topics import REGIONS, Region
 
 # Values printed in documentation and tutorials, this product's predecessor included.
@@ -101,6 +102,17 @@ class Settings(DatabaseSettings):
     # --- HTTP --------------------------------------------------------------------------------
     http_host: str = Field(default="127.0.0.1", description="Address on which ingest, the API and a worker's health listen.")
     http_port: int = Field(default=8080, ge=1, le=65535, description="Port on which ingest and the API listen.")
+    trusted_proxies: Annotated[tuple[Network, ...], NoDecode] = Field(
+        default=(), description="Addresses and CIDR of the proxies whose X-Forwarded-For counts, comma separated."
+    )
+
+    # --- limits ------------------------------------------------------------------------------
+    ip_requests_per_minute: int = Field(
+        default=600, ge=0, description="Requests without a good key that an address may make (a /64 in IPv6); 0 switches it off."
+    )
+    rate_limit_store_url: Secret | None = Field(
+        default=None, description="redis://… or valkey://… where replicas count together; unset, each process counts alone."
+    )
 
     # --- API ---------------------------------------------------------------------------------
     statement_timeout_seconds: float = Field(default=5.0, gt=0, description="PostgreSQL's statement_timeout of a query; then 503.")
@@ -135,6 +147,13 @@ class Settings(DatabaseSettings):
 
     # --- process -----------------------------------------------------------------------------
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    @field_validator("trusted_proxies", mode="before")
+    @classmethod
+    def _split_proxies(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(network(part.strip()) for part in value.split(",") if part.strip())
+        return value
 
     @model_validator(mode="after")
     def _check(self) -> Self:

@@ -1,11 +1,15 @@
-"""What every process reads from Postgres: API keys."""
+"""What every process asks Postgres of API keys: whose they are, and when they were used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ops.db import Pool, load_queries
+import orjson
+
+from ops.addresses import Networks, plain
+from ops.db import Pool, Row, load_queries
+from schemas.plans import PlanLimits
 from schemas.topics import Region
 
 _CONNECT_SECONDS = 2.0
@@ -14,20 +18,28 @@ _QUERY_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A key as stored. ``workspace_id`` is ``None`` for a company key; ``expires_at`` is in microseconds."""
+    """A live key, and what its company's plan allows. ``workspace_id`` is ``None`` for a company key.
+
+    ``expires_at`` is in microseconds; an empty ``allowlist`` admits any address; ``archived`` tells of the workspace.
+    """
 
     id: str
     company_id: str
     workspace_id: str | None
     expires_at: int | None
+    limits: PlanLimits
+    allowlist: Networks = ()
+    archived: bool = False
 
 
 class PostgresKeys:
-    """The keys of each region's database."""
+    """The keys of each region's database. Its methods raise what ``db.is_unavailable`` knows, within some seconds."""
 
     def __init__(self, pools: Mapping[Region, Pool]) -> None:
         self._pools = pools
-        self._find = load_queries("ops")["find_key"]
+        queries = load_queries("ops")
+        self._find = queries["find_key"]
+        self._note_use = queries["note_key_use"]
 
     @property
     def regions(self) -> tuple[Region, ...]:
@@ -35,11 +47,26 @@ class PostgresKeys:
         return tuple(self._pools)
 
     async def find(self, region: Region, hashes: list[bytes]) -> KeyRow | None:
-        """The live key stored under one of ``hashes``. Raises what ``db.is_unavailable`` knows, within some seconds."""
+        """The live key stored under one of ``hashes``."""
         # With a time limit of its own, giving back a connection that hangs ends too.
         async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:
             row = await connection.fetchrow(self._find, hashes, timeout=_QUERY_SECONDS)
-        if row is None:
-            return None
-        workspace = row["workspace_id"]
-        return KeyRow(str(row["id"]), str(row["company_id"]), str(workspace) if workspace else None, row["expires_at"])
+        return None if row is None else _key_row(row)
+
+    async def note_use(self, region: Region, used: Mapping[str, int]) -> None:
+        """Write when keys were last used: microseconds by key id."""
+        async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:
+            await connection.execute(self._note_use, list(used), list(used.values()), timeout=_QUERY_SECONDS)
+
+
+def _key_row(row: Row) -> KeyRow:
+    workspace = row["workspace_id"]
+    return KeyRow(
+        id=str(row["id"]),
+        company_id=str(row["company_id"]),
+        workspace_id=str(workspace) if workspace else None,
+        expires_at=row["expires_at"],
+        limits=PlanLimits.parse(orjson.loads(row["limits"])),
+        allowlist=tuple(map(plain, row["ip_allowlist"])),
+        archived=row["archived"],
+    )
