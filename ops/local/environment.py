@@ -28,6 +28,8 @@ class Role(StrEnum):
     INGEST = "ingest_local"
     API = "api_local"
     AUDITOR = "auditor_local"
+    RELAY = "relay_local"
+    ADMIN = "admin_local"
 
 
 GROUP_ROLES = {
@@ -35,6 +37,8 @@ GROUP_ROLES = {
     Role.INGEST: "hyrelog_ingest",
     Role.API: "hyrelog_api",
     Role.AUDITOR: "hyrelog_auditor",
+    Role.RELAY: "hyrelog_relay",
+    Role.ADMIN: "hyrelog_admin",
 }
 
 

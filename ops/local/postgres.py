@@ -41,6 +41,8 @@ _CONFIG = {
     "checkpoint_timeout": "15min",
     "log_line_prefix": "%m [%p] %q%u@%d ",
 }
+# An attribute of a login is not inherited from its group: the chain writer COPYs into tables under row-level security.
+_ATTRIBUTES = {Role.OWNER: "CREATEROLE", Role.STREAMS: "BYPASSRLS"}
 
 
 class PostgresError(Exception):
@@ -171,12 +173,19 @@ def create_logins(state: State) -> None:
     """Make the services' login roles as members of the group roles, which the migrations made."""
     with psycopg.connect(database_url(state, Role.SUPERUSER, "postgres"), autocommit=True) as connection:
         for role, group in GROUP_ROLES.items():
-            _ensure_login(connection, state, role)
+            _ensure_login(connection, state, role, _ATTRIBUTES.get(role, ""))
             connection.execute(sql.SQL("GRANT {} TO {}").format(sql.Identifier(group), sql.Identifier(role)))
 
 
-def _ensure_login(connection: psycopg.Connection, state: State, role: Role, attributes: str = "") -> None:
-    if connection.execute("SELECT FROM pg_roles WHERE rolname = %s", (str(role),)).rowcount == 0:
-        statement = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}")
-        password = sql.Literal(state.secret(f"postgres.{role}"))
-        connection.execute(statement.format(sql.Identifier(role), sql.SQL(attributes), password))
+def _ensure_login(connection: psycopg.Connection, state: State, role: Role, attribute: str = "") -> None:
+    query = "SELECT rolcreaterole, rolbypassrls FROM pg_roles WHERE rolname = %s"
+    found = connection.execute(query, (str(role),)).fetchone()
+    if found is not None and dict(zip(("CREATEROLE", "BYPASSRLS"), found, strict=True)).get(attribute, True):
+        return
+    statement = sql.SQL("{} ROLE {} LOGIN {} PASSWORD {}").format(
+        sql.SQL("ALTER" if found else "CREATE"),
+        sql.Identifier(role),
+        sql.SQL(attribute),
+        sql.Literal(state.secret(f"postgres.{role}")),
+    )
+    connection.execute(statement)
