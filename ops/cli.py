@@ -8,9 +8,10 @@ import typer
 
 from ops import migrate, prepare, seed, unpark
 from ops.local import commands as local_commands
+from ops.relay import command as relay
 from ops.verify import command as verify
 
-_MODULES = (local_commands, prepare, migrate, seed, unpark, verify)
+_MODULES = (local_commands, prepare, migrate, seed, unpark, relay, verify)
 
 
 def build() -> typer.Typer:

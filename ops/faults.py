@@ -28,6 +28,9 @@ POINTS: Final = (
     "in_seek",
     "in_reannounce",
 )
+"""In a chain worker."""
+RELAY_POINTS: Final = ("before_relay_publish", "after_relay_ack", "before_relay_commit", "after_relay_commit")
+"""In the audit relay."""
 
 
 class FaultPoints:
@@ -40,7 +43,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances) - set(POINTS):
+        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

@@ -25,6 +25,7 @@ class Metrics:
         self._ingest(registry)
         self._streams(registry)
         self._auth_and_api(registry)
+        self._relay(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -96,4 +97,12 @@ class Metrics:
         )
         self.query_seconds = Histogram(
             "hyrelog_api_query_seconds", "How long do queries take, by name?", ("query", "region"), buckets=_REQUEST_SECONDS, registry=to
+        )
+
+    def _relay(self, to: CollectorRegistry) -> None:
+        self.outbox_entries = Gauge("hyrelog_relay_outbox_entries", "How many audit entries wait to be sent?", ("region",), registry=to)
+        self.outbox_age = Gauge("hyrelog_relay_outbox_age_seconds", "Since when does the oldest of them wait?", ("region",), registry=to)
+        self.relayed = Counter("hyrelog_relay_sent_entries", "How many audit entries were acknowledged?", ("region",), registry=to)
+        self.relay_retries = Counter(
+            "hyrelog_relay_retries", "How often was the outbox tried again, by error?", ("region", "error"), registry=to
         )

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
-from collections.abc import Awaitable, Callable, MutableMapping
+import os
+import signal
+import threading
+from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
@@ -45,3 +50,28 @@ def serve(app: App, *, host: str, port: int) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+
+
+@asynccontextmanager
+async def serving(app: App, *, host: str, port: int) -> AsyncIterator[None]:
+    """Serve in the caller's own loop until the block ends; for health and metrics of a process whose work is another."""
+    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    task = asyncio.create_task(server._serve())  # `serve` would take over the signal handlers
+    try:
+        yield
+    finally:
+        server.should_exit = True
+        await asyncio.gather(task, return_exceptions=True)
+
+
+def stop_on_signal(stop: asyncio.Event, *, grace: float) -> None:
+    """Set ``stop`` at SIGTERM or SIGINT; ``grace`` seconds later the process ends, whatever is away and keeps it waiting."""
+
+    def on_signal() -> None:
+        stop.set()
+        timer = threading.Timer(grace, os._exit, (0,))
+        timer.daemon = True
+        timer.start()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, on_signal)

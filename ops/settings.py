@@ -132,6 +132,9 @@ class Settings(DatabaseSettings):
         default=None, description="Fault injection of the test suite: `name:probability,…:seed`. Unset in production."
     )
 
+    # --- audit relay -------------------------------------------------------------------------
+    relay_http_port: int = Field(default=0, ge=0, le=65535, description="Port of the relay's health and metrics; 0 takes a free one.")
+
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
     s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")

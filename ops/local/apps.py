@@ -1,4 +1,4 @@
-"""Our own processes: the gateway with both HTTP apps, and the chain workers."""
+"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay."""
 
 from __future__ import annotations
 
@@ -43,6 +43,23 @@ def worker(state: State, number: int) -> Part:
         ports=(name,),
         environ=environ,
         stop_seconds=35.0,
+    )
+
+
+def relay(state: State) -> Part:
+    """The audit relay."""
+
+    def environ() -> dict[str, str]:
+        return inherited() | service_environ(state, Role.RELAY) | {"RELAY_HTTP_PORT": str(state.port("relay"))}
+
+    return Part(
+        name="relay",
+        command=lambda: [sys.executable, "-m", "ops", "relay"],
+        ready=lambda: http_answers(state.port("relay"), "/health", status=200),
+        cwd=_ROOT,
+        ports=("relay",),
+        environ=environ,
+        stop_seconds=20.0,
     )
 
 

@@ -23,7 +23,7 @@ def compose() -> dict[str, Any]:
 
 
 def test_it_runs_the_parts_of_the_embedded_stack(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"kafka", "postgres", "s3", "prepare", "ingest", "api", "worker", "operator", "proxy"}
+    assert set(compose["services"]) == {"kafka", "postgres", "s3", "prepare", "ingest", "api", "worker", "relay", "operator", "proxy"}
 
 
 def test_a_secret_has_no_default_and_stops_compose_when_it_is_missing(compose: dict[str, Any]) -> None:
@@ -51,7 +51,7 @@ def test_each_service_has_its_own_database_role(compose: dict[str, Any]) -> None
     }
     assert all(len(names) == 1 for names in users.values())
     assert len(users) == len(set().union(*users.values()))
-    assert set().union(*users.values()) | {"relay_login"} == set(created)
+    assert set().union(*users.values()) == set(created)
 
 
 def test_nothing_listens_beyond_this_machine(compose: dict[str, Any]) -> None:

@@ -1,0 +1,157 @@
+"""One region's outbox: sent in order, deleted once acknowledged, for ever.
+
+Publishing happens inside the transaction that holds the region's lock and deletes the rows, so a second relay stands
+by, and takes over when the first one dies, or when PostgreSQL ends a frozen one's transaction. Whatever was sent and
+not deleted is sent again, the same bytes in the same order; the chain worker drops the repeats by their ids.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Sequence
+
+from ops import kafka, log
+from ops.clock import Clock
+from ops.db import Pool, Row, Timeouts, is_unavailable, load_queries, open_pool
+from ops.faults import FaultPoints
+from ops.kafka import KafkaError, TopicMismatch, partition_of
+from ops.metrics import Metrics
+from ops.publish import AckTimeout, Publisher, Pushback, Record
+from ops.settings import Settings
+from schemas.envelope import open_envelope
+from schemas.topics import Region, ingest_topic
+
+_LOG = log.get(__name__)
+_POLL_SECONDS = 0.5
+_FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
+_BATCH_ENTRIES = 200
+_BATCH_BYTES = 4 << 20
+_UNACKED_BYTES = 4 * _BATCH_BYTES
+"""More than any batch, so that what a lost connection left unacknowledged can't keep the next one out for long."""
+_STATEMENT_SECONDS = 5.0
+_ANSWER_AGE_SECONDS = 15.0
+_AWAY = (KafkaError, Pushback, AckTimeout)
+
+
+class RegionRelay:
+    """Works one region's outbox while it is entered. One connection, and one batch in memory."""
+
+    def __init__(self, settings: Settings, region: Region, *, metrics: Metrics, clock: Clock, faults: FaultPoints) -> None:
+        self.region = region
+        self._settings = settings
+        self._clock = clock
+        self._faults = faults
+        self._sql = load_queries("ops.relay")
+        self._topic = ingest_topic(region)
+        self._is_checked = False
+        self._answered_at = clock.monotonic()
+        self._publisher = Publisher(
+            lambda: kafka.producer(settings, region),
+            max_unacked_bytes=_UNACKED_BYTES,
+            ack_timeout=settings.ingest_ack_timeout_seconds,
+        )
+        self._entries = metrics.outbox_entries.labels(region.value)
+        self._age = metrics.outbox_age.labels(region.value)
+        self._relayed = metrics.relayed.labels(region.value)
+        self._retries = metrics.relay_retries
+
+    async def __aenter__(self) -> None:
+        self._pool = await self._open_pool()
+        await self._publisher.start()
+        self._task = asyncio.create_task(self._run())
+
+    async def __aexit__(self, *_exc: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        await self._publisher.stop(grace=0)
+        self._pool.terminate()
+
+    async def check(self) -> None:
+        """Raise when Kafka is not connected or the outbox was not seen for a while."""
+        if not self._publisher.connected:
+            raise ConnectionError("no producer is connected")
+        if self._clock.monotonic() - self._answered_at > _ANSWER_AGE_SECONDS:
+            raise TimeoutError("the outbox was not seen for a while")
+
+    async def _open_pool(self) -> Pool:
+        # A relay that freezes in the middle of a batch loses the region's lock, and its own repeats change nothing.
+        idle = self._settings.ingest_ack_timeout_seconds + _STATEMENT_SECONDS
+        timeouts = Timeouts(statement=_STATEMENT_SECONDS, lock=_STATEMENT_SECONDS, idle_in_transaction=idle)
+        url = self._settings.database_url(self.region)
+        return await open_pool(url, application_name="hyrelog-relay", region=self.region, max_size=1, timeouts=timeouts)
+
+    async def _run(self) -> None:
+        pause = _FIRST_PAUSE
+        while True:
+            try:
+                await self._drain()
+            except Exception as error:  # noqa: BLE001 - whatever it is, entries must not stay behind: try again
+                self._note(error)
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LAST_PAUSE)
+            else:
+                pause = _FIRST_PAUSE
+                await asyncio.sleep(_POLL_SECONDS)
+
+    async def _drain(self) -> None:
+        """Send until the outbox is empty, or in another relay's hands."""
+        while await self._look():
+            if not await self._send():
+                return
+
+    async def _look(self) -> bool:
+        async with self._pool.acquire(timeout=_STATEMENT_SECONDS) as connection:
+            row = await connection.fetchrow(self._sql["outbox_standing"])
+        if row is None:
+            return False
+        self._answered_at = self._clock.monotonic()
+        self._entries.set(row["entries"])
+        self._age.set(0 if row["oldest"] is None else max(0, self._clock.micros() - row["oldest"]) / 1e6)
+        return bool(row["entries"])
+
+    async def _send(self) -> bool:
+        """One batch; ``False`` when there was nothing for this relay to do."""
+        if not self._is_checked:
+            await kafka.check_topics(self._settings, self.region)
+            self._is_checked = True
+        async with self._pool.acquire(timeout=_STATEMENT_SECONDS) as connection, connection.transaction():
+            if not await connection.fetchval(self._sql["lock_region"]):
+                return False
+            rows = await connection.fetch(self._sql["oldest_entries"], _BATCH_ENTRIES, _BATCH_BYTES)
+            self._faults.hit("before_relay_publish")
+            await self._publish(rows)
+            self._faults.hit("after_relay_ack")
+            await connection.execute(self._sql["delete_entries"], [row["position"] for row in rows])
+            self._faults.hit("before_relay_commit")
+        self._faults.hit("after_relay_commit")
+        self._relayed.inc(len(rows))
+        return bool(rows)
+
+    async def _publish(self, rows: Sequence[Row]) -> None:
+        """Return when all are acknowledged. Of one workspace, they are sent in order, and nothing else meanwhile."""
+        lanes: defaultdict[int, list[Record]] = defaultdict(list)
+        for row in rows:
+            lanes[partition_of(str(row["workspace_id"]), self._settings.topic_partitions)].append(_record(row["record"]))
+        sent = [self._publisher.publish(self._topic, partition, records) for partition, records in lanes.items()]
+        for outcome in await asyncio.gather(*sent, return_exceptions=True):
+            if outcome is not None:
+                raise outcome
+
+    def _note(self, error: Exception) -> None:
+        name = type(error).__name__
+        self._retries.labels(self.region.value, name).inc()
+        if isinstance(error, TopicMismatch):
+            _LOG.critical("nothing is relayed", region=self.region, reason=str(error))
+        elif isinstance(error, _AWAY) or is_unavailable(error):
+            _LOG.warning("retrying", region=self.region, error=name)
+        else:
+            _LOG.exception("retrying", region=self.region)
+
+
+def _record(value: bytes) -> Record:
+    """The Kafka record, its ``traceparent`` made of the entry itself, so that a repeat has the same."""
+    opened = open_envelope(value)
+    event = opened.events[0]
+    span = event.id[19:23] + event.id[24:]
+    return Record(opened.workspace_id.encode(), value, [("traceparent", f"00-{event.trace_id}-{span}-01".encode())])
