@@ -103,9 +103,6 @@ ORDER BY rejected_at DESC, source_partition DESC, source_offset DESC, source_ind
 LIMIT $7
 
 -- name: rejections_of_region
--- A page of all rejections of a region with the original bytes, newest first, for the operator.
+-- A page of all rejections of a region with the original bytes, newest first, for the operator: past the walls between tenants.
 SELECT source_partition, source_offset, source_index, id, workspace_id, reason, detail, received_at, rejected_at, company_id, original
-FROM rejected
-WHERE (rejected_at, source_partition, source_offset, source_index) < ($1::timestamptz, $2::integer, $3::bigint, $4::integer)
-ORDER BY rejected_at DESC, source_partition DESC, source_offset DESC, source_index DESC
-LIMIT $5
+FROM operator_rejections($1::timestamptz, $2::integer, $3::bigint, $4::integer, $5::integer)

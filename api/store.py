@@ -1,4 +1,7 @@
-"""What the query API reads. Every read is the caller's own: scoped by company, and by workspace for a workspace key."""
+"""What the query API reads. Every read is the caller's own: scoped by company, and by workspace for a workspace key.
+
+Twice: by each statement's WHERE, and by row-level security, which is told the caller for one transaction.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from uuid import UUID
 from api.cursor import Position
 from ops import log
 from ops.auth import Principal
-from ops.db import Connection, Pool, Row, is_unavailable, load_queries
+from ops.db import Connection, Pool, Row, is_unavailable, load_queries, tenant_transaction
 from ops.metrics import Metrics
 from ops.rows import to_stored
 from schemas.chain import START, Head
@@ -72,7 +75,7 @@ class Store:
     async def event(self, caller: Principal, event_id: str) -> StoredEvent | str | None:
         """The stored event, or the reason of its rejection, or ``None``."""
         scope = (event_id, caller.company_id, caller.workspace_id)
-        async with self._reading(caller.region, "event") as connection:
+        async with self._reading_for(caller, "event") as connection:
             row = await connection.fetchrow(self._sql["event_by_id"], *scope)
             if row is not None:
                 return to_stored(row, caller.region)
@@ -91,14 +94,14 @@ class Store:
         if not whole_company:
             arguments.insert(0, wanted.workspace_id)
         filters = (wanted.category, wanted.action, wanted.action_prefix)
-        async with self._reading(caller.region, name) as connection:
+        async with self._reading_for(caller, name) as connection:
             rows = await connection.fetch(self._sql[name], caller.company_id, *arguments, *filters, limit)
         events = [to_stored(row, caller.region) for row in rows]
         return [(event, Position(event.timestamp, _tie(event, whole_company))) for event in events]
 
     async def chain(self, caller: Principal, workspace_id: str) -> tuple[Head, int | None] | None:
         """The head of the workspace's chain and when it moved (microseconds); ``None`` when it is not the caller's."""
-        async with self._reading(caller.region, "chain") as connection:
+        async with self._reading_for(caller, "chain") as connection:
             row = await connection.fetchrow(self._sql["chain_of_workspace"], workspace_id, caller.company_id, caller.workspace_id)
         if row is None:
             return None
@@ -109,7 +112,7 @@ class Store:
     ) -> list[tuple[Rejection, Position]]:
         """Up to ``limit`` rejections behind ``after``, newest first, each with its position."""
         edge = _edge(after)
-        async with self._reading(caller.region, "rejections") as connection:
+        async with self._reading_for(caller, "rejections") as connection:
             rows = await connection.fetch(self._sql["rejections_of_company"], caller.company_id, workspace_id, *edge, limit)
         return [_rejection(row) for row in rows]
 
@@ -118,6 +121,14 @@ class Store:
         async with self._reading(region, "all_rejections") as connection:
             rows = await connection.fetch(self._sql["rejections_of_region"], *_edge(after), limit)
         return [_rejection(row) for row in rows]
+
+    @asynccontextmanager
+    async def _reading_for(self, caller: Principal, query: str) -> AsyncIterator[Connection]:
+        async with (
+            self._reading(caller.region, query) as connection,
+            tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True),
+        ):
+            yield connection
 
     @asynccontextmanager
     async def _reading(self, region: Region, query: str) -> AsyncIterator[Connection]:

@@ -7,11 +7,13 @@ than ``datetime`` (which the driver builds and everybody takes apart again).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from importlib.resources import files
 from types import MappingProxyType
 from typing import Any, TypeAlias
+from uuid import UUID
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -109,6 +111,33 @@ async def check_region(connection: Connection, region: Region) -> None:
     found = await connection.fetchval("SELECT region FROM database_region")
     if found != region:
         raise WrongRegion(f"the database set for {region} is that of {found or 'no region'}")
+
+
+@asynccontextmanager
+async def tenant_transaction(
+    connection: Connection, company_id: str, workspace_id: str | None = None, *, readonly: bool = False
+) -> AsyncIterator[None]:
+    """A transaction in which row-level security shows that company's rows, and with a workspace only that one's.
+
+    Who it works for ends with the transaction, however that ends; committed when the block ends without an exception.
+    Raises ``ValueError`` for what is not a UUID.
+    """
+    company, workspace = UUID(company_id), "" if workspace_id is None else UUID(workspace_id)
+    # One message, one round trip. It takes no arguments, so its values are made of UUIDs alone.
+    settings = f"set_config('hyrelog.company', '{company}', true), set_config('hyrelog.workspace', '{workspace}', true)"
+    try:
+        await connection.execute(f"BEGIN {'READ ONLY' if readonly else 'READ WRITE'}; SELECT {settings}")
+        yield
+    except BaseException:
+        await _abandon(connection)
+        raise
+    await connection.execute("COMMIT")
+
+
+async def _abandon(connection: Connection) -> None:
+    """End the transaction, unless the connection is past that: then it is its pool that ends it for good."""
+    if not connection.is_closed() and connection.is_in_transaction():
+        await connection.execute("ROLLBACK", timeout=_SILENCE_SECONDS)
 
 
 def load_queries(package: str, filename: str = "queries.sql") -> Mapping[str, str]:

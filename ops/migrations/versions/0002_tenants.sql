@@ -5,12 +5,13 @@
 --   hyrelog_relay       reads the audit outbox and empties it; nothing else
 --   hyrelog_admin       the operator's commands: tenants, plans, keys; the outbox
 --   hyrelog_key_lookup  no login: owns find_key() and note_key_use(), the one way from a key's hash to its holder
+--   hyrelog_rejection_view  no login: owns operator_rejections(), the one way to rejections of all companies
 -- The chain writer's login needs the attribute BYPASSRLS: COPY FROM is not possible under row-level security.
 
 DO $$
 DECLARE role text;
 BEGIN
-  FOREACH role IN ARRAY ARRAY['hyrelog_relay', 'hyrelog_admin', 'hyrelog_key_lookup'] LOOP
+  FOREACH role IN ARRAY ARRAY['hyrelog_relay', 'hyrelog_admin', 'hyrelog_key_lookup', 'hyrelog_rejection_view'] LOOP
     BEGIN
       EXECUTE format('CREATE ROLE %I NOLOGIN', role);
     EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL;
@@ -130,20 +131,39 @@ BEGIN ATOMIC
   SELECT c.id, w.id FROM company c JOIN workspace w ON w.company_id = c.id AND w.kind = 'AUDIT' WHERE c.is_operator;
 END;
 
+-- A page of all companies' rejections behind a place, newest first (GET /internal/rejections).
+CREATE FUNCTION operator_rejections(before timestamptz, before_partition integer, before_offset bigint, before_index integer, most integer)
+  RETURNS SETOF rejected LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
+BEGIN ATOMIC
+  SELECT * FROM rejected r
+  WHERE (r.rejected_at, r.source_partition, r.source_offset, r.source_index) < (before, before_partition, before_offset, before_index)
+  ORDER BY r.rejected_at DESC, r.source_partition DESC, r.source_offset DESC, r.source_index DESC
+  LIMIT least(most, 1000);
+END;
+
 DO $$
-DECLARE routine text;
+DECLARE
+  routine text;
+  definer text;
+  users text;
 BEGIN
-  EXECUTE format('GRANT hyrelog_key_lookup TO %I WITH INHERIT FALSE, SET TRUE', current_user);
-  GRANT USAGE, CREATE ON SCHEMA public TO hyrelog_key_lookup;
-  FOREACH routine IN ARRAY ARRAY['find_key(bytea[])', 'note_key_use(uuid[], timestamptz[])', 'operator_audit_workspace()'] LOOP
+  FOR routine, definer, users IN VALUES
+    ('find_key(bytea[])', 'hyrelog_key_lookup', 'hyrelog_ingest, hyrelog_api, hyrelog_admin'),
+    ('note_key_use(uuid[], timestamptz[])', 'hyrelog_key_lookup', 'hyrelog_ingest, hyrelog_api, hyrelog_admin'),
+    ('operator_audit_workspace()', 'hyrelog_key_lookup', 'hyrelog_ingest, hyrelog_api, hyrelog_admin'),
+    ('operator_rejections(timestamptz, integer, bigint, integer, integer)', 'hyrelog_rejection_view', 'hyrelog_api')
+  LOOP
+    EXECUTE format('GRANT %I TO %I WITH INHERIT FALSE, SET TRUE', definer, current_user);
+    EXECUTE format('GRANT USAGE, CREATE ON SCHEMA public TO %I', definer);
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', routine);
-    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO hyrelog_ingest, hyrelog_api, hyrelog_admin', routine);
-    EXECUTE format('ALTER FUNCTION %s OWNER TO hyrelog_key_lookup', routine);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', routine, users);
+    EXECUTE format('ALTER FUNCTION %s OWNER TO %I', routine, definer);
+    EXECUTE format('REVOKE CREATE ON SCHEMA public FROM %I', definer);
   END LOOP;
-  REVOKE CREATE ON SCHEMA public FROM hyrelog_key_lookup;
 END $$;
 GRANT SELECT ON plan, company, workspace, api_key TO hyrelog_key_lookup;
 GRANT SELECT, INSERT, UPDATE ON api_key_use TO hyrelog_key_lookup;
+GRANT SELECT ON rejected TO hyrelog_rejection_view;
 
 -- The walls. FORCE: the tables' owner is bound too. Tenants' requests (hyrelog_api) see what the transaction was told;
 -- every other policy names a role that works across tenants, and the table it may do so on.
@@ -174,6 +194,7 @@ BEGIN
   END LOOP;
 END $$;
 CREATE POLICY relay ON audit_outbox TO hyrelog_relay USING (true);
+CREATE POLICY operator ON rejected FOR SELECT TO hyrelog_rejection_view USING (true);
 
 CREATE POLICY tenant ON company TO hyrelog_api USING (id = tenant_company());
 CREATE POLICY tenant ON workspace TO hyrelog_api
@@ -195,7 +216,6 @@ CREATE POLICY tenant ON rejected TO hyrelog_api
 CREATE POLICY tenant ON audit_outbox FOR INSERT TO hyrelog_api
   WITH CHECK (company_id = tenant_company() OR company_id = (SELECT o.company_id FROM operator_audit_workspace() o));
 
--- Every rejection of a region is the operator's to see (GET /internal/rejections): through the auditor's role, not the tenants'.
 REVOKE SELECT ON company, workspace, api_key FROM hyrelog_ingest;
 REVOKE SELECT ON api_key FROM hyrelog_api;
 GRANT SELECT (id, company_id, workspace_id, prefix, name, expires_at, revoked_at, created_at, ip_allowlist, rotated_to)
