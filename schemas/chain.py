@@ -8,13 +8,13 @@ neither changed nor dropped nor slipped in, as long as the head, or any later ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from schemas.event import GROUPS, LEAF_VERSION, StoredEvent
 from schemas.leaf import ZERO_HASH, LeafPieces, commitment, join, leaf_hash, leaf_of
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
+class Head(NamedTuple):
     """The end of a workspace's chain: the last event's seq and hash. ``START`` before the first."""
 
     seq: int

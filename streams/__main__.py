@@ -14,8 +14,8 @@ from prometheus_client import CollectorRegistry
 
 from ops import health, log
 from ops.clock import SystemClock
+from ops.collector import calm_collector
 from ops.metrics import Metrics
-from ops.serve import calm_collector
 from ops.settings import Settings
 from streams.app import Worker
 

@@ -49,7 +49,12 @@ class Announcer:
         place = Place(start, _BEFORE_FIRST_INDEX)
         while page := await self._store.events_after(partition, place, end, _PAGE):
             records = [
-                Record(event.workspace_id.encode(), encode_stored(event), announcement_headers(event.id, event.trace_id)) for event in page
+                Record(
+                    event.workspace_id.encode(),
+                    encode_stored(event),
+                    announcement_headers(event.id.encode(), event.trace_id.encode()),
+                )
+                for event in page
             ]
             await self._publisher.publish(self._events, partition, records)
             self._faults.hit("in_reannounce")

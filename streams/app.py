@@ -25,6 +25,9 @@ from streams.transport import ChunkApp
 
 _LOG = log.get(__name__)
 _BUFFERED_CHUNKS = 3
+_TURN_SECONDS = 0.1
+"""How often a partition gets a transaction under load. One costs 3 ms of CPU here and in Postgres, whatever it holds: with
+ten events each, 6,500 events/s took 140 µs of the worker and 70 of Postgres an event, and with a hundred 40 and 15."""
 _KAFKA_PAUSE_SECONDS = 1.0
 _FETCH_BYTES = 1 << 20
 """Of a partition in one fetch; a larger record comes alone."""
@@ -143,13 +146,17 @@ class Worker:
         async def chain(stream: faust.StreamT[Sequence[Any]]) -> None:
             # Faust cancels the actor of a revoked partition. Let out, that counts as a crash: the actor is restarted for a
             # partition we lost, and two such restarts within 10 ms end the worker (mode's bucket of "100 a second" holds one).
+            queue, now = stream.channel.queue, asyncio.get_running_loop().time
             with contextlib.suppress(asyncio.CancelledError):
                 async for event in stream.events():
-                    gathered = [event, *_waiting(stream.channel.queue)]
+                    began = now()
+                    gathered = [event, *_waiting(queue)]
                     tp = event.message.tp
                     await region_of(tp.topic).on_chunk(tp.partition, [record for each in gathered for record in each.value])
                     for each in gathered[1:]:  # the first one is the stream's to ack
                         each.ack()
+                    if not queue.full():  # a backlog needs no time to gather
+                        await asyncio.sleep(began + _TURN_SECONDS - now())
 
         app.agent(topic, name="chain", isolated_partitions=True, concurrency=1)(chain)
 

@@ -21,7 +21,7 @@ from ops.db import Connection, sqlstate
 from ops.faults import FaultPoints
 from ops.kafka import KafkaError
 from ops.publish import AckTimeout, Pushback
-from schemas.envelope import Envelope
+from schemas.accepted import Envelope
 from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
@@ -302,7 +302,7 @@ class PartitionChain:
     async def _known(self, connection: Connection, records: Sequence[SourceRecord]) -> dict[Place, Refusal]:
         """Events stored already, by one look instead of thousands of halvings: a topic that is read again repeats them all."""
         events = {
-            event.id: (Place(record.position, number), (record.envelope.workspace_id, event.commitments))
+            event.id_text: (Place(record.position, number), (record.envelope.workspace_id, event.commitments))
             for record in records
             if isinstance(record.envelope, Envelope)
             for number, event in enumerate(record.envelope.events)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from ops.db import Connection, sqlstate
+from streams.copyrow import place_of
 from streams.sequence import Place, Refusal
-from streams.store import COLUMNS, Store, Verdict, judge
+from streams.store import Store, Verdict, judge
 
 DUPLICATE_ID = Refusal("DUPLICATE_ID", "an event with this id is stored already")
-_OFFSET, _INDEX = COLUMNS.index("source_offset"), COLUMNS.index("source_index")
 
 
-async def find_refused(
-    store: Store, connection: Connection, rows: Sequence[tuple[object, ...]], on_halving: Callable[[], None]
-) -> dict[Place, Refusal]:
+async def find_refused(store: Store, connection: Connection, rows: Sequence[bytes], on_halving: Callable[[], None]) -> dict[Place, Refusal]:
     """The rows that can't be stored, by the place of their event. Leaves the others in the transaction: roll it back.
 
     What works stays, so that the second of two events with one id is found too.
@@ -26,7 +24,7 @@ async def find_refused(
         if judge(error) is not Verdict.BAD_DATA:
             raise
         if len(rows) == 1:
-            return {Place(int(str(rows[0][_OFFSET])), int(str(rows[0][_INDEX]))): _refusal(error)}
+            return {Place(*place_of(rows[0])): _refusal(error)}
         on_halving()
         half = len(rows) // 2
         first = await find_refused(store, connection, rows[:half], on_halving)

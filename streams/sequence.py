@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date
-from functools import lru_cache
 from typing import NamedTuple
 
 from ops.publish import Record
+from schemas.accepted import AcceptedEvent, Envelope, alone, open_envelope
 from schemas.chain import START, Head, link
 from schemas.codec import Undecodable, encode_event
-from schemas.envelope import AcceptedEvent, Envelope, alone, open_envelope
+from streams import copyrow
 
 DAY_MICROS = 86_400_000_000
-_EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 WHOLE_RECORD = -1
 """The index of a rejection that concerns a record, not one event of it."""
 
@@ -82,8 +80,8 @@ class Sequenced:
     """A chunk, ready to be stored and announced."""
 
     next_position: int
-    rows: list[tuple[object, ...]] = field(default_factory=list)
-    """In the order of ``store.COLUMNS``."""
+    rows: list[bytes] = field(default_factory=list)
+    """As ``copyrow`` encodes them."""
     announcements: list[Record] = field(default_factory=list)
     moves: dict[str, HeadMove] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
@@ -142,60 +140,34 @@ def _sequence_envelope(
                 continue
             result.rejections.append(_rejection(Place(position, index), envelope, event, refusal, alone(record.value, event)))
             continue
+        prev_hash = end.head.hash
         head = link(end.head, event.pieces)
-        day = max(end.archive_day, event.received_at // DAY_MICROS)
-        result.rows.append(_row(head, end.head.hash, day, envelope, event, partition, position, index))
-        value = encode_event(head.seq, end.head.hash, head.hash, position, index, event.rest)
-        result.announcements.append(Record(key, value, announcement_headers(event.id, event.trace_id)))
-        end = ChainEnd(head, day)
+        end = ChainEnd(head, max(end.archive_day, event.received_at // DAY_MICROS))
+        result.rows.append(
+            copyrow.encode(
+                seq=head.seq,
+                prev_hash=prev_hash,
+                hash=head.hash,
+                position=position,
+                partition=partition,
+                index=index,
+                archive_day=end.archive_day,
+                company_id=company,
+                workspace_id=workspace,
+                event=event,
+            )
+        )
+        value = encode_event(head.seq, prev_hash, head.hash, position, index, event.rest)
+        result.announcements.append(Record(key, value, announcement_headers(event.rest[2:38], event.rest[113:145])))
     if end is not before:
         ends[workspace] = end
         result.moves[workspace] = HeadMove(company, before, end)
 
 
-def announcement_headers(event_id: str, trace_id: str) -> list[tuple[str, bytes]]:
+def announcement_headers(event_id: bytes, trace_id: bytes) -> list[tuple[str, bytes]]:
     """The record's ``traceparent``: the request's trace, with a span id taken from the event's, so that a repeat has the same."""
-    return [("traceparent", f"00-{trace_id}-{event_id[19:23]}{event_id[24:]}-01".encode())]
-
-
-def _row(
-    head: Head, prev_hash: bytes, day: int, envelope: Envelope, event: AcceptedEvent, partition: int, position: int, index: int
-) -> tuple[object, ...]:
-    return (
-        head.seq,
-        position,
-        event.timestamp,
-        event.received_at,
-        event.id,
-        envelope.company_id,
-        envelope.workspace_id,
-        event.project_id,
-        event.trace_id,
-        partition,
-        index,
-        _date(day),
-        prev_hash,
-        head.hash,
-        event.commitments,
-        event.category,
-        event.action,
-        event.outcome,
-        event.tenant_id,
-        event.actor,
-        event.resource,
-        event.context,
-        event.metadata,
-        event.actor_id,
-        event.actor_email,
-        event.resource_type,
-        event.resource_id,
-    )
-
-
-@lru_cache(maxsize=1024)
-def _date(day: int) -> date:
-    return date.fromordinal(_EPOCH_ORDINAL + day)
+    return [("traceparent", b"00-%b-%b%b-01" % (trace_id, event_id[19:23], event_id[24:]))]
 
 
 def _rejection(place: Place, envelope: Envelope, event: AcceptedEvent, refusal: Refusal, original: bytes) -> Rejection:
-    return Rejection(place, event.id, envelope.company_id, envelope.workspace_id, refusal, event.received_at, original)
+    return Rejection(place, event.id_text, envelope.company_id, envelope.workspace_id, refusal, event.received_at, original)

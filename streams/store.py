@@ -17,37 +17,9 @@ from ops.rows import to_stored
 from schemas.chain import START, Head
 from schemas.event import StoredEvent
 from schemas.topics import Region, ingest_topic
+from streams import copyrow
 from streams.sequence import ChainEnd, HeadMove, Place, Refusal, Rejection
 
-COLUMNS = (
-    "seq",
-    "source_offset",
-    "occurred_at",
-    "received_at",
-    "id",
-    "company_id",
-    "workspace_id",
-    "project_id",
-    "trace_id",
-    "source_partition",
-    "source_index",
-    "archive_day",
-    "prev_hash",
-    "hash",
-    "commitments",
-    "category",
-    "action",
-    "outcome",
-    "tenant_id",
-    "actor",
-    "resource",
-    "context",
-    "metadata",
-    "actor_id",
-    "actor_email",
-    "resource_type",
-    "resource_id",
-)
 _STATEMENT_SECONDS = 30.0
 _LOCK_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
@@ -149,10 +121,11 @@ class Store:
         rows = await connection.fetch(self._sql["lock_heads"], workspaces)
         return {str(row[0]): ChainEnd(Head(row[1], row[2]), row[3]) for row in rows}
 
-    async def copy(self, connection: Connection, rows: Sequence[tuple[object, ...]]) -> None:
-        """Store events."""
+    async def copy(self, connection: Connection, rows: Sequence[bytes]) -> None:
+        """Store events, encoded by ``copyrow``."""
         if rows:
-            await connection.copy_records_to_table("events", records=rows, columns=COLUMNS, timeout=_STATEMENT_SECONDS)
+            source = copyrow.stream(rows)
+            await connection.copy_to_table("events", source=source, columns=copyrow.COLUMNS, format="binary", timeout=_STATEMENT_SECONDS)
 
     async def known(self, connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, bytes]]:
         """The workspace and commitments of those of the ids that are stored already."""
@@ -220,7 +193,7 @@ async def open_store(url: str, region: Region, connections: int) -> tuple[Store,
     """The region's store, and its pools to close. Opens even while the database is away."""
     timeouts = db.Timeouts(statement=_STATEMENT_SECONDS, lock=_LOCK_SECONDS, idle_in_transaction=_IDLE_SECONDS)
     name = f"hyrelog-streams-{region.lower()}"
-    pool = await db.open_pool(url, application_name=name, region=region, max_size=connections, timeouts=timeouts)
+    pool = await db.open_pool(url, application_name=name, region=region, max_size=connections, timeouts=timeouts, stateful=False)
     side = await db.open_pool(url, application_name=f"{name}-side", region=region, max_size=_SIDE_CONNECTIONS, timeouts=timeouts)
     return Store(region, pool, side), (pool, side)
 

@@ -21,7 +21,10 @@ from faust.types import TP, Message
 Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 """Kafka offsets to go on from, of those partitions whose position is known."""
 _POLL_SECONDS = 0.02
-_FETCH_WAIT_MS = 20
+# The broker gathers for so long, or until there is this much of all partitions together. A fetch that returns with the first
+# record makes work of a few events each. Not above what one partition alone may fill, or its backlog would wait for nothing.
+_FETCH_WAIT_MS = 50
+_FETCH_MIN_BYTES = 1 << 20
 _METADATA_AGE_MS = 5_000
 
 
@@ -123,6 +126,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             # anybody until it asks again: after 5 minutes by default, in which the whole group is deaf.
             metadata_max_age_ms=_METADATA_AGE_MS,
             max_partition_fetch_bytes=conf.consumer_max_fetch_size,
+            fetch_min_bytes=_FETCH_MIN_BYTES,
             fetch_max_wait_ms=_FETCH_WAIT_MS,
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),

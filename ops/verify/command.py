@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ops import db
+from ops.collector import calm_collector
 from ops.kafka import KafkaError
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
@@ -52,6 +53,7 @@ def verify(
     """
     settings = settings_of(Settings, ambient_environ(Role.AUDITOR))
     console = Console(stderr=True)
+    calm_collector()
     outcomes = {uvloop.run(_region(settings, one, workspace, topic, console)) for one in region or settings.regions}
     outcome = next(one for one in Outcome if one in outcomes)
     if outcome is Outcome.NOT_HERE:

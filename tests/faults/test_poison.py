@@ -8,7 +8,7 @@ from base64 import b64encode
 import orjson
 import pytest
 
-from schemas.envelope import open_envelope
+from schemas.accepted import open_envelope
 from schemas.incoming import MAX_BATCH_BYTES, MAX_BATCH_EVENTS
 from schemas.topics import Region
 from tests.faults import topic
@@ -43,7 +43,7 @@ async def test_an_event_that_postgres_refuses_is_rejected_alone(cluster: Cluster
     published = {each["id"]: each for each in await topic.rejected(cluster, Region.US)}
     assert {each: published[each]["reason"] for each in expected} == expected
     for each in expected:
-        assert [one.id for one in open_envelope(published[each]["original"]).events] == [each]
+        assert [one.id_text for one in open_envelope(published[each]["original"]).events] == [each]
 
 
 async def test_undecodable_records_are_rejected_and_passed(cluster: Cluster, writers: list[Account]) -> None:

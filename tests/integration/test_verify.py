@@ -278,7 +278,7 @@ async def test_an_archive_day_never_falls_along_the_chain(case: Case) -> None:
     late, early = chain.event(), chain.event()
     early = replace(early, received_at=BASE_TIME - SECOND)
     early = replace(early, hash=leaf_hash(leaf_of(early)))
-    chain.head = replace(chain.head, hash=early.hash)
+    chain.head = chain.head._replace(hash=early.hash)
     await store(case.superuser, chain, [late, early])
     assert await case.findings() == [(chain.workspace_id, 2, "archive_day")]
     await case.superuser.execute("UPDATE events SET archive_day = '2026-01-01' WHERE workspace_id = $1", chain.workspace_id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import struct
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
@@ -54,6 +55,22 @@ def text_of_micros(micros: int) -> str:
 def leaf(fields: Mapping[str, Any], commitments: Mapping[str, str | None]) -> bytes:
     """The leaf of an event's nineteen values."""
     return rfc8785.dumps({**fields, **{f"{name}Commitment": commitments[name] for name in GROUPS}, "v": 1})
+
+
+def accepted_event(item: Mapping[str, bytes]) -> dict[str, Any]:
+    """What the plan of an envelope's event says of its body, member by member."""
+    plan = struct.unpack(">HHHIqqBBBBhb4i6h", item["plan"])
+    parts = ("leafHead", "leafMiddle", "leafTail", "record")
+    tail = ("actorId", "actorEmail", "resourceType", "resourceId", "idempotencyKey", "contentHash")
+    found: dict[str, Any] = dict(
+        zip(("timestamp", "receivedAt", "categoryAt", "category", "action", "hasProject"), plan[4:10], strict=True)
+    )
+    found |= {"tenantId": plan[10], "outcome": plan[11], "groups": plan[12:16]}
+    body = BytesIO(item["body"])
+    for name, size in zip((*parts, *tail), (*plan[:4], *plan[16:]), strict=True):
+        found[name] = None if size < 0 else body.read(size)
+    assert not body.read()
+    return found
 
 
 def leaf_hash(leaf: bytes) -> str:

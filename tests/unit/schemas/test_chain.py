@@ -156,7 +156,7 @@ def test_a_chain_cut_short_is_found_by_its_head(events: list[StoredEvent], data:
 
 @given(chains())
 def test_a_head_of_another_hash_is_found(events: list[StoredEvent]) -> None:
-    finding = walk(events, replace(end_of(events), hash=bytes(32)))
+    finding = walk(events, end_of(events)._replace(hash=bytes(32)))
     assert finding == Finding(events[0].workspace_id, len(events), "hash", f"is {events[-1].hash.hex()}, the head says {'00' * 32}")
 
 

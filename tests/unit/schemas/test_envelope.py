@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec
+from schemas.accepted import FIELDS, open_envelope
 from schemas.codec import Undecodable
-from schemas.envelope import Receipt, envelope, open_envelope, seal
+from schemas.envelope import Receipt, envelope, seal
 from schemas.event import SALT_BYTES
 from schemas.incoming import read
 from schemas.leaf import join
@@ -46,46 +48,46 @@ def groups_of(receipt: Receipt, sent: Sent) -> dict[str, bytes | None]:
 
 
 def expected(receipt: Receipt, sent: Sent) -> dict[str, Any]:
+    """What comes out: texts in UTF-8, ids as their 16 bytes."""
     posted, event_id, _, content_hash = sent
     actor, resource = posted.get("actor") or {}, posted.get("resource") or {}
     groups = groups_of(receipt, sent)
     digests = (bytes(32) if group is None else bytes.fromhex(plain.commitment(group[:16], group[16:])) for group in groups.values())
-    return groups | {
-        "id": event_id,
-        "trace_id": receipt.trace_id,
-        "timestamp": receipt.received_at if posted.get("timestamp") is None else plain.micros(posted["timestamp"]),
-        "received_at": receipt.received_at,
+    texts = {
         "category": posted["category"],
         "action": posted["action"],
-        "project_id": posted.get("projectId"),
         "tenant_id": posted.get("tenantId"),
         "outcome": posted.get("outcome"),
-        "commitments": b"".join(digests),
         "actor_id": actor.get("id"),
         "actor_email": actor.get("email"),
         "resource_type": resource.get("type"),
         "resource_id": resource.get("id"),
         "idempotency_key": posted.get("idempotencyKey"),
-        "content_hash": content_hash,
     }
+    return (
+        groups
+        | {name: None if text is None else text.encode() for name, text in texts.items()}
+        | {
+            "id": UUID(event_id).bytes,
+            "trace_id": bytes.fromhex(receipt.trace_id),
+            "timestamp": receipt.received_at if posted.get("timestamp") is None else plain.micros(posted["timestamp"]),
+            "received_at": receipt.received_at,
+            "project_id": UUID(posted["projectId"]).bytes if posted.get("projectId") else None,
+            "commitments": b"".join(digests),
+            "content_hash": content_hash,
+        }
+    )
 
 
 def leaf(receipt: Receipt, sent: Sent, prev_hash: bytes, seq: int) -> bytes:
-    values = expected(receipt, sent)
-    names = {
-        "id": "id",
-        "projectId": "project_id",
-        "tenantId": "tenant_id",
-        "category": "category",
-        "action": "action",
-        "outcome": "outcome",
-    }
-    fields = {member: values[name] for member, name in names.items()} | {
+    posted, event_id, *_ = sent
+    fields = {name: posted.get(name) for name in ("projectId", "tenantId", "category", "action", "outcome")} | {
+        "id": event_id,
         "companyId": receipt.company_id,
         "workspaceId": receipt.workspace_id,
         "dataRegion": str(receipt.data_region),
         "traceId": receipt.trace_id,
-        "timestamp": plain.text_of_micros(values["timestamp"]),
+        "timestamp": plain.text_of_micros(expected(receipt, sent)["timestamp"]),
         "receivedAt": plain.text_of_micros(receipt.received_at),
         "seq": seq,
         "prevHash": prev_hash.hex(),
@@ -100,8 +102,8 @@ def test_every_field_comes_out_as_it_went_in(receipt: Receipt, sent: list[Sent])
     opened = open_envelope(record_of(receipt, sent))
     assert (opened.company_id, opened.workspace_id) == (receipt.company_id, receipt.workspace_id)
     for event, each in zip(opened.events, sent, strict=True):
-        values = event._asdict()
-        del values["pieces"], values["rest"], values["start"], values["end"]
+        values = event._asdict() | dict(zip(FIELDS, event.fields, strict=True))
+        del values["pieces"], values["rest"], values["fields"], values["start"], values["end"]
         assert values == expected(receipt, each)
 
 
@@ -118,7 +120,8 @@ def test_it_is_the_schemas_avro(receipt: Receipt, sent: list[Sent]) -> None:
     record = record_of(receipt, sent)
     read_back = plain.decode(plain.schema("envelope"), record)
     assert plain.encode(plain.schema("envelope"), read_back) == record
-    assert [item["idempotencyKey"] for item in read_back["events"]] == [posted.get("idempotencyKey") for posted, *_ in sent]
+    keys = [plain.accepted_event(item)["idempotencyKey"] for item in read_back["events"]]
+    assert keys == [(key := posted.get("idempotencyKey")) and key.encode() for posted, *_ in sent]
 
 
 @given(RECEIPTS, SENT)
@@ -128,7 +131,7 @@ def test_the_record_inside_is_the_public_one_less_five_fields(receipt: Receipt, 
     record = codec.encode_event(7, bytes(32), bytes(range(32)), 5, 1, event.rest)
     announced = plain.decode(plain.schema("audit_event"), record)
     assert (announced["seq"], announced["hash"], announced["sourceOffset"], announced["sourceIndex"]) == (7, bytes(range(32)), 5, 1)
-    assert (announced["id"], announced["dataRegion"], announced["outcome"]) == (event.id, receipt.data_region, event.outcome)
+    assert (announced["id"], announced["dataRegion"], announced["outcome"]) == (event.id_text, receipt.data_region, sent[0].get("outcome"))
     assert [announced[name] and announced[name]["value"].encode() for name in plain.GROUPS] == [
         group and group[SALT_BYTES:] for group in groups_of(receipt, sent).values()
     ]

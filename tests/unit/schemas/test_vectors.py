@@ -8,15 +8,17 @@ from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, NamedTuple
+from uuid import UUID
 
 import pytest
 
 from ops.kafka import partition_of
 from schemas import codec
+from schemas.accepted import FIELDS, open_envelope
 from schemas.canonical import InvalidJson, check_duplicates, encode, parse
 from schemas.chain import START, Head, advance, link, verify, verify_head
 from schemas.codec import encode_event, encode_stored
-from schemas.envelope import Receipt, envelope, open_envelope, seal
+from schemas.envelope import ABSENT, Receipt, envelope, seal
 from schemas.event import Group, StoredEvent
 from schemas.incoming import parse_time, read
 from schemas.leaf import join, leaf_of
@@ -26,9 +28,9 @@ from tests.unit.schemas import plain
 DIRECTORY = Path(__file__).parents[2] / "vectors"
 PINNED = {
     "canonical.json": "d3c2e507410c2c30870b9def9618ead5bdde9b15891b1e998a959dda8d39db5d",
-    "chains.json": "98f2dcdda815501bb98b47f086c66fc92c5822f0c12e1ad5621b104d29dd01c9",
+    "chains.json": "d26df58242f07a9b83714873b8d72f228b6da3fc17034dcfc5517d879c7c0bfb",
     "partitions.json": "ad3ff1995baadbcdf8355f6cf1d250dee51f8bf5620c460803ea45f351584d49",
-    "schemas.json": "a21c83ca583f0528d4785e045b769732f2415c7058b2cd8b023e7fe582a8cc46",
+    "schemas.json": "c2fe0b1bb2cb3621fa506311d47bf5de19219cf068d4d9758f9101d507185616",
 }
 
 
@@ -72,11 +74,13 @@ def sealed(each: Request, event: dict[str, Any]) -> bytes:
 def stored(each: Request, index: int, event: dict[str, Any]) -> StoredEvent:
     """The event as it would be read back from the database, by way of the envelope."""
     accepted = open_envelope(bytes.fromhex(each.request["envelope"])).events[index]
-    contents = (accepted.actor, accepted.resource, accepted.context, accepted.metadata)
+    fields = dict(zip(FIELDS, accepted.fields, strict=True))
+    texts = {name: None if (value := fields[name]) is None else value.decode() for name in ("category", "action", "outcome", "tenant_id")}
     commitments = (accepted.commitments[start : start + 32] for start in range(0, 128, 32))
     actor, resource, context, metadata = (
-        None if content is None else Group(made, content) for made, content in zip(commitments, contents, strict=True)
+        None if (content := fields[name]) is None else Group(made, content) for made, name in zip(commitments, plain.GROUPS, strict=True)
     )
+    project = fields["project_id"]
     return StoredEvent(
         seq=event["seq"],
         prev_hash=bytes.fromhex(event["prevHash"]),
@@ -86,15 +90,15 @@ def stored(each: Request, index: int, event: dict[str, Any]) -> StoredEvent:
         company_id=each.chain["companyId"],
         workspace_id=each.chain["workspaceId"],
         data_region=each.chain["dataRegion"],
-        id=accepted.id,
-        project_id=accepted.project_id,
-        tenant_id=accepted.tenant_id,
+        id=str(UUID(bytes=accepted.id)),
+        project_id=None if project is None else str(UUID(bytes=project)),
+        tenant_id=texts["tenant_id"],
         timestamp=accepted.timestamp,
         received_at=accepted.received_at,
-        category=accepted.category,
-        action=accepted.action,
-        outcome=accepted.outcome,
-        trace_id=accepted.trace_id,
+        category=texts["category"] or "",
+        action=texts["action"] or "",
+        outcome=texts["outcome"],
+        trace_id=accepted.trace_id.hex(),
         actor=actor,
         resource=resource,
         context=context,
@@ -153,19 +157,19 @@ def _avro_group(event: dict[str, Any], name: str) -> dict[str, Any] | None:
 def test_plain_code_reads_the_envelope(each: Request) -> None:
     opened = plain.decode(plain.schema("envelope"), bytes.fromhex(each.request["envelope"]))
     assert (opened["companyId"], opened["workspaceId"]) == (each.chain["companyId"], each.chain["workspaceId"])
-    for item, event in zip(opened["events"], each.request["events"], strict=True):
+    for item, event in zip(map(plain.accepted_event, opened["events"]), each.request["events"], strict=True):
         posted = json.loads(event["posted"])
         actor, resource = posted.get("actor") or {}, posted.get("resource") or {}
         joined = item["leafHead"] + event["prevHash"].encode() + item["leafMiddle"] + str(event["seq"]).encode() + item["leafTail"]
         assert joined.decode() == event["leaf"]
         assert bytes.fromhex(event["record"]).endswith(item["record"])
-        assert [item["actorId"], item["actorEmail"], item["resourceType"], item["resourceId"]] == [
-            actor.get("id"),
-            actor.get("email"),
-            resource.get("type"),
-            resource.get("id"),
+        assert item["record"][item["categoryAt"] :].startswith(posted["category"].encode())
+        texts = [actor.get("id"), actor.get("email"), resource.get("type"), resource.get("id"), posted.get("idempotencyKey"), None]
+        names = ("actorId", "actorEmail", "resourceType", "resourceId", "idempotencyKey", "contentHash")
+        assert [item[name] and item[name].decode() for name in names] == texts
+        assert list(item["groups"]) == [
+            ABSENT if (group := event["groups"][name]) is None else len(group.encode()) for name in plain.GROUPS
         ]
-        assert (item["idempotencyKey"], item["contentHash"]) == (posted.get("idempotencyKey"), None)
 
 
 @pytest.mark.parametrize("each", requests(), ids=lambda each: each.request["events"][0]["name"])

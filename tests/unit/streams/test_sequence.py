@@ -9,12 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas import codec
+from schemas.accepted import Envelope
 from schemas.chain import START, Head
-from schemas.envelope import Envelope, Receipt, envelope, seal
+from schemas.envelope import Receipt, envelope, seal
 from schemas.incoming import read
 from schemas.leaf import join, leaf_hash
 from schemas.topics import Region
+from streams.copyrow import place_of
 from streams.sequence import ChainEnd, Place, Refusal, Sequenced, SourceRecord, read_record, sequence, workspaces
+from tests.support import copyrows
 
 COMPANY = "019c1388-7149-7198-9612-ea72d1f43751"
 WORKSPACES = [f"019c1388-3aee-711b-a320-f82d163e96f{digit}" for digit in "abc"]
@@ -46,7 +49,10 @@ HEADS = st.dictionaries(
     st.sampled_from(WORKSPACES),
     st.builds(lambda seq, last: ChainEnd(Head(seq, last), 20_000), st.integers(1, 99), st.binary(min_size=32, max_size=32)),
 )
-ROW_SEQ, ROW_WORKSPACE, ROW_DAY, ROW_PREV, ROW_HASH = 0, 6, 11, 12, 13
+
+
+def rows_in(result: Sequenced) -> list[dict[str, Any]]:
+    return [copyrows.decode(row) for row in result.rows]
 
 
 def places(records: Sequence[SourceRecord]) -> list[Place]:
@@ -54,7 +60,7 @@ def places(records: Sequence[SourceRecord]) -> list[Place]:
 
 
 def rows_of(result: Sequenced, workspace: str) -> list[Any]:
-    return [row for row in result.rows if row[ROW_WORKSPACE] == workspace]
+    return [row for row in rows_in(result) if row["workspace_id"] == workspace]
 
 
 @given(chunks(), HEADS, st.data())
@@ -68,8 +74,8 @@ def test_seqs_are_dense_and_linked_and_refusals_take_none(
         head = heads.get(workspace, ChainEnd(START, 0)).head
         before = head
         for row in rows_of(result, workspace):
-            assert (row[ROW_SEQ], row[ROW_PREV]) == (head.seq + 1, head.hash)
-            head = Head(row[ROW_SEQ], row[ROW_HASH])
+            assert (row["seq"], row["prev_hash"]) == (head.seq + 1, head.hash)
+            head = Head(row["seq"], row["hash"])
         moved = result.moves.get(workspace)
         assert (before, head) == ((moved.before.head, moved.after.head) if moved else (before, before))
     assert sorted(rejection.place for rejection in result.rejections if rejection.id) == sorted(refused)
@@ -82,11 +88,11 @@ def test_seqs_are_dense_and_linked_and_refusals_take_none(
 def test_rows_stand_in_the_records_order_and_hash_their_leaves(records: list[SourceRecord], heads: Mapping[str, ChainEnd]) -> None:
     result = sequence(3, records, heads, {})
     events = [event for each in records if isinstance(each.envelope, Envelope) for event in each.envelope.events]
-    assert [row[4] for row in result.rows] == [event.id for event in events]
-    assert [(row[1], row[10]) for row in result.rows] == places(records)
-    rows: list[Any] = result.rows
+    rows = rows_in(result)
+    assert [row["id"] for row in rows] == [event.id_text for event in events]
+    assert [(row["source_offset"], row["source_index"]) for row in rows] == places(records) == [place_of(row) for row in result.rows]
     for row, event in zip(rows, events, strict=True):
-        assert row[ROW_HASH] == leaf_hash(join(event.pieces, row[ROW_PREV], row[ROW_SEQ]))
+        assert row["hash"] == leaf_hash(join(event.pieces, row["prev_hash"], row["seq"]))
 
 
 @given(chunks(), HEADS, st.integers(0, 6))
@@ -113,7 +119,7 @@ def test_the_archive_day_never_goes_back(records: list[SourceRecord]) -> None:
     """So that ranges of seq tile the days, though clocks of ingest processes differ."""
     result = sequence(0, records, {}, {})
     for workspace in WORKSPACES:
-        days = [row[ROW_DAY] for row in rows_of(result, workspace)]
+        days = [row["archive_day"] for row in rows_of(result, workspace)]
         assert days == sorted(days)
 
 
@@ -123,10 +129,10 @@ def test_poison_becomes_a_rejection_of_the_whole_record() -> None:
         (Place(5, -1), "UNDECODABLE", b"poison"),
         (Place(6, -1), "UNDECODABLE", b""),
     ]
-    assert [row[ROW_SEQ] for row in result.rows] == [1]
+    assert [row["seq"] for row in rows_in(result)] == [1]
 
 
 @given(chunks())
 @settings(max_examples=30)
 def test_the_heads_needed_are_those_of_the_envelopes(records: list[SourceRecord]) -> None:
-    assert workspaces(records) == {row[ROW_WORKSPACE] for row in sequence(0, records, {}, {}).rows}
+    assert workspaces(records) == {row["workspace_id"] for row in rows_in(sequence(0, records, {}, {}))}
