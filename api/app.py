@@ -16,12 +16,12 @@ from api.context import Parts
 from api.cursor import Cursors
 from api.store import Store
 from ops import health, web
-from ops.auth import Authenticator, CachePolicy
+from ops.auth import CachePolicy
 from ops.clock import SystemClock
 from ops.db import Pool, Timeouts, open_pool
+from ops.door import Door, open_door
 from ops.metrics import Metrics
 from ops.settings import Settings
-from ops.store import PostgresKeys
 from schemas.topics import Region
 
 _SERVICE = "hyrelog-api"
@@ -33,6 +33,7 @@ class State(TypedDict):
     """The state that every request sees."""
 
     parts: Parts
+    door: Door
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> FastAPI:
@@ -43,10 +44,10 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts = await _open(settings, metrics, stack)
+            parts, door = await _open(settings, metrics, stack)
             for region in settings.regions:
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
-            yield State(parts=parts)
+            yield State(parts=parts, door=door)
 
     app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     web.install(app, metrics)
@@ -63,16 +64,14 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     return app
 
 
-async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> Parts:
+async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> tuple[Parts, Door]:
     pools: dict[Region, Pool] = {}
     key_pools: dict[Region, Pool] = {}
     for region in settings.regions:
         pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
         key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
-    keys, clock = PostgresKeys(key_pools), SystemClock()
-    authenticator = Authenticator(keys, settings.secrets("api_key_secret"), clock=clock, metrics=metrics, policy=CachePolicy())
-    stack.push_async_callback(authenticator.close)
-    return Parts(Store(pools, metrics), Cursors(settings.secrets("cursor_secret")), authenticator)
+    door, _ = open_door(settings, key_pools, CachePolicy(), clock=SystemClock(), metrics=metrics, stack=stack)
+    return Parts(Store(pools, metrics), Cursors(settings.secrets("cursor_secret"))), door
 
 
 async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:

@@ -10,7 +10,8 @@ from fastapi.security import HTTPBearer
 
 from api.cursor import Cursors
 from api.store import Store
-from ops.auth import Authenticator, Principal
+from ops.auth import Principal
+from schemas.problems import Problem
 
 _KEY = HTTPBearer(scheme_name="API key", description="`Authorization: Bearer hlk_…`, a workspace's or a company's key.", auto_error=False)
 
@@ -21,7 +22,6 @@ class Parts:
 
     store: Store
     cursors: Cursors
-    authenticator: Authenticator
 
 
 def _parts(request: Request) -> Parts:
@@ -32,10 +32,13 @@ def _parts(request: Request) -> Parts:
 PartsOf = Annotated[Parts, Depends(_parts)]
 
 
-async def _caller(request: Request, parts: PartsOf, _documented: Annotated[object, Depends(_KEY)]) -> Principal:
-    header = request.headers.get("authorization")
-    raw = None if header is None else header.encode("latin-1")
-    return parts.authenticator.cached(raw) or await parts.authenticator.authenticate(raw)
+async def _caller(request: Request, _documented: Annotated[object, Depends(_KEY)]) -> Principal:
+    """Who calls, as the door judged it (``ops.web``); the address it was judged at is ``request.state.client_address``."""
+    problem: Problem | None = request.state.problem
+    if problem is not None:
+        raise problem
+    caller: Principal = request.state.visit.caller
+    return caller
 
 
 Caller = Annotated[Principal, Depends(_caller)]

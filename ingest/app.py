@@ -10,18 +10,19 @@ from prometheus_client import CollectorRegistry
 from ingest.accept import Acceptor
 from ingest.events import Endpoint
 from ingest.gate import Gate
+from ingest.rules import Rules
 from ingest.store import Store
 from ingest.wait import Waiters
 from ops import db, health, kafka
-from ops.auth import INGEST_POLICY, Authenticator
+from ops.auth import INGEST_POLICY
 from ops.clock import Clock, SystemClock
 from ops.db import Pool
+from ops.door import Door, open_door
 from ops.metrics import Metrics
 from ops.publish import Publisher
 from ops.settings import Settings
-from ops.store import PostgresKeys
 from ops.web import send_problem, trace_id
-from schemas.problems import MethodNotAllowed
+from schemas.problems import MethodNotAllowed, RateLimited
 from schemas.topics import Region
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ class IngestApp:
         self._publishers: dict[Region, Publisher] = {}
         checks: dict[str, health.Check] = {f"kafka {region}": self._check_kafka(region) for region in settings.regions}
         self._operations = health.create_app(settings, health.Health("hyrelog-ingest", checks, clock), self._metrics)
+        self._door: Door
         self._endpoint: Endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,7 +55,7 @@ class IngestApp:
         path = scope.get("path")
         if scope["type"] == "http" and path in ("/v1/events", "/v1/events/batch"):
             if scope["method"] != "POST":
-                await send_problem(send, MethodNotAllowed("POST"), trace_id(scope["headers"]))
+                await self._refuse_method(scope, send)
             elif path == "/v1/events":
                 await self._endpoint.single(scope, receive, send)
             else:
@@ -61,7 +63,13 @@ class IngestApp:
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
+            scope.setdefault("state", {})["door"] = self._door
             await self._operations(scope, receive, send)
+
+    async def _refuse_method(self, scope: Scope, send: Send) -> None:
+        visit, problem = await self._door.enter(scope)
+        refusal = problem if isinstance(problem, RateLimited) else MethodNotAllowed("POST")
+        await send_problem(send, refusal, trace_id(scope["headers"]), self._door.headers(visit))
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
@@ -79,24 +87,24 @@ class IngestApp:
     async def _open(self) -> None:
         settings = self._settings
         pools: dict[Region, Pool] = {}
+        stores: dict[Region, Store] = {}
         gates: dict[Region, Gate] = {}
         waiters: dict[Region, Waiters] = {}
         for region in settings.regions:
             pools[region] = pool = await self._open_pool(region)
             self._publishers[region] = await self._open_publisher(region)
-            store = Store(region, pool)
+            stores[region] = store = Store(region, pool)
             gates[region] = Gate(settings, region, store, self._clock)
             await gates[region].start()
             self._exits.push_async_callback(gates[region].stop)
             waiters[region] = Waiters(store, settings.ingest_max_waiters, self._metrics)
             self._exits.push_async_callback(waiters[region].stop)
-        authenticator = Authenticator(
-            PostgresKeys(pools), settings.secrets("api_key_secret"), clock=self._clock, metrics=self._metrics, policy=INGEST_POLICY
-        )
-        self._exits.push_async_callback(authenticator.close)
+        self._door, limits = open_door(settings, pools, INGEST_POLICY, clock=self._clock, metrics=self._metrics, stack=self._exits)
         acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
         self._endpoint = Endpoint(
-            authenticator,
+            self._door,
+            limits,
+            Rules(stores, self._clock),
             acceptor,
             waiters,
             clock=self._clock,

@@ -13,10 +13,13 @@ import orjson
 from ingest import body, parse
 from ingest.accept import Acceptor, Sealed
 from ingest.body import JSON, NDJSON, BodyRules, Disconnected
+from ingest.rules import Rules
 from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
 from ops import log, web
-from ops.auth import Authenticator, Principal
+from ops.auth import Principal
 from ops.clock import Clock
+from ops.door import Door
+from ops.limits import Limits, Visit
 from ops.metrics import Metrics
 from schemas import view
 from schemas.context import request_context
@@ -24,7 +27,7 @@ from schemas.envelope import Receipt
 from schemas.event import format_time
 from schemas.incoming import KEY_RULE, MAX_BATCH_BYTES, MAX_BODY_BYTES, IncomingEvent, is_idempotency_key
 from schemas.keys import Scope as KeyScope
-from schemas.problems import Forbidden, InternalError, Problem, Unavailable, invalid
+from schemas.problems import Forbidden, InternalError, Problem, Unavailable, WorkspaceArchived, invalid
 from schemas.topics import Region
 
 if TYPE_CHECKING:
@@ -32,7 +35,7 @@ if TYPE_CHECKING:
 
 _LOG = log.get(__name__)
 _Answer = tuple[int, bytes, Iterable[tuple[bytes, bytes]]]
-_Handler = Callable[["Scope", "Receive", str], Awaitable[_Answer]]
+_Handler = Callable[["Scope", "Receive", str, Visit], Awaitable[_Answer]]
 _SINGLE = BodyRules(MAX_BODY_BYTES, (JSON,))
 _BATCH = BodyRules(MAX_BATCH_BYTES, (JSON, NDJSON))
 _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.ASCII | re.IGNORECASE).search
@@ -46,7 +49,9 @@ class Endpoint:
 
     def __init__(
         self,
-        authenticator: Authenticator,
+        door: Door,
+        limits: Limits,
+        rules: Rules,
         acceptor: Acceptor,
         waiters: Mapping[Region, Waiters],
         *,
@@ -55,7 +60,9 @@ class Endpoint:
         body_timeout: float,
         max_waiting_bytes: int,
     ) -> None:
-        self._authenticator = authenticator
+        self._door = door
+        self._limits = limits
+        self._rules = rules
         self._acceptor = acceptor
         self._waiters = waiters
         self._clock = clock
@@ -83,44 +90,49 @@ class Endpoint:
     async def _serve(self, route: str, handle: _Handler, scope: Scope, receive: Receive, send: Send) -> None:
         began = perf_counter()
         trace = web.trace_id(scope["headers"])
+        visit = self._door.visit(scope)
         try:
-            status, text, extra = await handle(scope, receive, trace)
+            status, text, extra = await handle(scope, receive, trace, visit)
         except Problem as problem:
-            await self._refuse(route, problem, trace, began, send)
+            await self._refuse(route, problem, trace, visit, began, send)
             return
         except Disconnected:
             return
         except Exception:  # noqa: BLE001 - logged, and answered 500 without its text
             _LOG.exception("unhandled error", route=route, trace_id=trace)
-            await self._refuse(route, InternalError(), trace, began, send)
+            await self._refuse(route, InternalError(), trace, visit, began, send)
             return
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", b"%d" % len(text)),
             (b"x-trace-id", trace.encode()),
+            *self._limits.headers(visit),
             *extra,
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": text})
         self._seconds[route, status](perf_counter() - began)
 
-    async def _refuse(self, route: str, problem: Problem, trace: str, began: float, send: Send) -> None:
+    async def _refuse(self, route: str, problem: Problem, trace: str, visit: Visit, began: float, send: Send) -> None:
         seconds = perf_counter() - began
         self._refused.labels(problem.code.value).inc()
         self._other_seconds.labels("POST", route, problem.status).observe(seconds)
         note = _LOG.warning if problem.status >= _SERVER_ERROR else _LOG.info
         note("refused", route=route, status=problem.status, code=problem.code.value, trace_id=trace, milliseconds=round(seconds * 1000, 2))
-        await web.send_problem(send, problem, trace)
+        await web.send_problem(send, problem, trace, self._limits.headers(visit))
 
-    async def _single(self, scope: Scope, receive: Receive, trace: str) -> _Answer:
+    async def _single(self, scope: Scope, receive: Receive, trace: str, visit: Visit) -> _Answer:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = await self._caller(headers)
+        caller = await self._caller(headers, visit)
         body.media_type(headers.get(b"content-type"), _SINGLE)
         text = await body.read(receive, headers, _SINGLE, self._body_timeout)
         now = self._clock.micros()
         event = parse.single(text, now)
         _merge_key(event, headers.get(b"idempotency-key"))
-        receipt = _receipt(scope, headers, caller, now, trace)
+        if event.project_id is not None or not caller.limits.custom_categories:
+            await self._rules.check([event], caller, batch=False)
+        self._limits.take_events(visit, 1)
+        receipt = _receipt(visit, headers, caller, now, trace)
         wait = headers.get(b"prefer") and _wait_seconds(headers[b"prefer"])
         sealed = await self._acceptor.seal([event], receipt, _traceparent(headers, trace))
         await self._acceptor.publish(sealed)
@@ -136,22 +148,22 @@ class Endpoint:
             return None
         return None if event is None else view.render(event, verification=False)
 
-    async def _batch(self, scope: Scope, receive: Receive, trace: str) -> _Answer:
+    async def _batch(self, scope: Scope, receive: Receive, trace: str, visit: Visit) -> _Answer:
         headers: dict[bytes, bytes] = dict(scope["headers"])
-        caller = await self._caller(headers)
+        caller = await self._caller(headers, visit)
         kind = body.media_type(headers.get(b"content-type"), _BATCH)
         if b"idempotency-key" in headers:
             raise invalid("Idempotency-Key", "a batch takes the keys in its events (idempotencyKey), not as a header")
         text = await body.read(receive, headers, _BATCH, self._body_timeout)
-        receipt = _receipt(scope, headers, caller, self._clock.micros(), trace)
-        sealed = await self._seal_batch(kind, text, receipt, _traceparent(headers, trace))
+        receipt = _receipt(visit, headers, caller, self._clock.micros(), trace)
+        sealed = await self._seal_batch(kind, text, visit, caller, receipt, _traceparent(headers, trace))
         del text  # it may be long until Kafka answers
         await self._acceptor.publish(sealed)
         self._batch_events.observe(len(sealed.ids))
         answer = {"accepted": len(sealed.ids), "events": [{"id": event_id, "status": "ACCEPTED"} for event_id in sealed.ids]}
         return 202, orjson.dumps(answer), ()
 
-    async def _seal_batch(self, kind: str, text: bytes, receipt: Receipt, traceparent: bytes) -> Sealed:
+    async def _seal_batch(self, kind: str, text: bytes, visit: Visit, caller: Principal, receipt: Receipt, traceparent: bytes) -> Sealed:
         """Parse and seal, one batch after another: as objects a batch may be thirty times its size, and there is one core anyway."""
         if self._waiting_bytes + len(text) > self._max_waiting_bytes:
             raise Unavailable("Nothing was accepted: too many batches are being taken in")
@@ -159,21 +171,25 @@ class Endpoint:
         try:
             async with self._workshop:
                 events = await (parse.lines if kind == NDJSON else parse.batch)(text, receipt.received_at)
+                await self._rules.check(events, caller, batch=True)
+                self._limits.take_events(visit, len(events))
                 return await self._acceptor.seal(events, receipt, traceparent)
         finally:
             self._waiting_bytes -= len(text)
 
-    async def _caller(self, headers: dict[bytes, bytes]) -> Principal:
+    async def _caller(self, headers: dict[bytes, bytes], visit: Visit) -> Principal:
         header = headers.get(b"authorization")
-        caller = self._authenticator.cached(header) or await self._authenticator.authenticate(header)
+        caller = self._door.known(header, visit) or await self._door.ask(header, visit)
         if caller.scope is not KeyScope.WORKSPACE:
             raise Forbidden("A company key can't write events: use a workspace key")
+        self._limits.watch_events(visit, caller)
+        if caller.archived:
+            raise WorkspaceArchived
         return caller
 
 
-def _receipt(scope: Scope, headers: dict[bytes, bytes], caller: Principal, now: int, trace: str) -> Receipt:
-    client = scope.get("client")
-    context = request_context(client and client[0], headers.get(b"user-agent"))
+def _receipt(visit: Visit, headers: dict[bytes, bytes], caller: Principal, now: int, trace: str) -> Receipt:
+    context = request_context(visit.address, headers.get(b"user-agent"))
     return Receipt(caller.company_id, caller.workspace_id or "", caller.region, now, trace, context)
 
 

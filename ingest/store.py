@@ -1,4 +1,4 @@
-"""What ingest reads in its region's Postgres: where partitions stand, and what became of events."""
+"""What ingest reads in its region's Postgres: where partitions stand, whose projects are whose, and what became of events."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ class Store:
         async with self._pool.acquire(timeout=_TIMEOUT_SECONDS) as connection:
             rows = await connection.fetch(self._sql["source_standing"], self._topic, timeout=_TIMEOUT_SECONDS)
         return {row[0]: Standing(row[2] - row[1], row[3]) for row in rows}
+
+    async def projects(self, workspace_id: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are projects of the workspace."""
+        async with self._pool.acquire(timeout=_TIMEOUT_SECONDS) as connection:
+            rows = await connection.fetch(self._sql["projects_of_workspace"], workspace_id, ids, timeout=_TIMEOUT_SECONDS)
+        return {str(row[0]) for row in rows}
 
     async def outcomes(self, ids: Sequence[str]) -> tuple[list[StoredEvent], set[str]]:
         """Those of the ids that are stored, and those that were rejected."""

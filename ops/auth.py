@@ -1,6 +1,6 @@
 """Who is calling: API keys, their cache, and what holds while a region's database is away (contract §1).
 
-The hot path is ``cached``: one hash and one dictionary look-up, no waiting. All else goes through
+The hot path is ``cached``: one hash and one or two look-ups in dictionaries, no waiting. All else goes through
 ``authenticate``. A hit is good for ten seconds and refreshed in the background before they are over,
 so that a revocation takes effect in seconds and nobody waits for the database on its account.
 """
@@ -9,22 +9,23 @@ from __future__ import annotations
 
 import asyncio
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha256
 from typing import Protocol, TypeVar
 
-from ops.addresses import Networks
+from ops.addresses import Networks, allows
 from ops.clock import Clock
 from ops.db import is_unavailable
 from ops.metrics import Metrics
 from ops.store import KeyRow
 from schemas.keys import Scope, hash_key, parse_key
 from schemas.plans import PlanLimits
-from schemas.problems import Unauthorized, Unavailable
+from schemas.problems import Forbidden, Unauthorized, Unavailable
 from schemas.topics import Region
 
 _BEARER = b"bearer "
 _SALT_BYTES = 16
+_MAX_ADMITTED = 1000
 _T = TypeVar("_T")
 
 
@@ -91,13 +92,16 @@ class _Credential:
 
 @dataclass(slots=True)
 class _Hit:
-    """A known key. The three times are on the monotonic clock; the last two never pass the key's expiry."""
+    """A known key. Times are on the monotonic clock; ``fresh_until`` and ``known_until`` never pass the key's expiry."""
 
     principal: Principal
     credential: _Credential
     refresh_at: float
     fresh_until: float
     known_until: float
+    used_at: float = 0.0
+    admitted: set[str] = field(default_factory=set)
+    """Addresses that its allowlist lets in: matching one takes 1 µs an entry."""
 
 
 class Authenticator:
@@ -115,13 +119,13 @@ class Authenticator:
         self._salt = os.urandom(_SALT_BYTES)
         self._hits: dict[bytes, _Hit] = {}
         self._misses: dict[bytes, float] = {}
-        self._lookups: dict[bytes, asyncio.Task[Principal | None]] = {}
+        self._lookups: dict[bytes, asyncio.Task[_Hit | None]] = {}
         outcomes = ("hit", "known_bad", "looked_up", "stale", "unavailable")
         self._count = {outcome: metrics.key_lookups.labels(outcome) for outcome in outcomes}
         self._count_hit = self._count["hit"].inc
 
-    def cached(self, header: bytes | None) -> Principal | None:
-        """The holder of a key judged within the last ten seconds; else ``None``, and ``authenticate`` has to be asked."""
+    def cached(self, header: bytes | None, address: str) -> Principal | None:
+        """The holder of a key that was judged within ten seconds and is good at ``address``; else ``None``: ask ``authenticate``."""
         if header is None:
             return None
         digest = sha256(self._salt + header).digest()
@@ -129,26 +133,40 @@ class Authenticator:
         now = self._monotonic()
         if hit is None or now >= hit.fresh_until:
             return None
+        principal = hit.principal
+        if principal.allowlist and address not in hit.admitted and not _admit(hit, address):
+            return None
         if now >= hit.refresh_at:
             self._refresh(digest, hit)
+        hit.used_at = now
         self._count_hit()
-        return hit.principal
+        return principal
 
-    async def authenticate(self, header: bytes | None) -> Principal:
+    async def authenticate(self, header: bytes | None, address: str) -> Principal:
         """The holder of the key in an ``Authorization`` header (``None``: there is none).
 
-        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``Unavailable`` when the database
-        that would know can't be asked within a second.
+        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``Forbidden`` when the key is not good at
+        ``address``; ``Unavailable`` when the database that would know can't be asked within a second.
         """
-        principal = self.cached(header)
-        if principal is not None:
-            return principal
-        credential = self._credential(header)
-        digest = sha256(self._salt + (header or b"")).digest()
-        if self._monotonic() < self._misses.get(digest, 0.0):
-            self._count["known_bad"].inc()
-            raise Unauthorized
-        return await self._ask(digest, credential)
+        digest = self._digest(header)
+        hit = self._hits.get(digest)
+        if hit is None or self._monotonic() >= hit.fresh_until:
+            hit = await self._judge_now(digest, header)
+        if not _admit(hit, address):
+            raise Forbidden("This key may not be used from this address.")
+        hit.used_at = self._monotonic()
+        return hit.principal
+
+    def met_before(self, header: bytes | None) -> bool:
+        """Whether the key was good when it was last looked up, however long ago."""
+        return self._digest(header) in self._hits
+
+    def used_since(self, region: Region, moment: float) -> dict[str, int]:
+        """When the region's keys were last used, in microseconds by key id, of those used after ``moment`` (monotonic)."""
+        epoch = self._clock.micros() - round(self._monotonic() * 1e6)
+        hits = [hit for hit in self._hits.values() if hit.used_at > moment and hit.principal.region is region]
+        hits.sort(key=lambda hit: hit.used_at)
+        return {hit.principal.key_id: epoch + round(hit.used_at * 1e6) for hit in hits}
 
     async def close(self) -> None:
         """Stop all look-ups."""
@@ -156,6 +174,16 @@ class Authenticator:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _digest(self, header: bytes | None) -> bytes:
+        return sha256(self._salt + (header or b"")).digest()
+
+    async def _judge_now(self, digest: bytes, header: bytes | None) -> _Hit:
+        credential = self._credential(header)
+        if self._monotonic() < self._misses.get(digest, 0.0):
+            self._count["known_bad"].inc()
+            raise Unauthorized
+        return await self._ask(digest, credential)
 
     def _credential(self, header: bytes | None) -> _Credential:
         if header is None or header[: len(_BEARER)].lower() != _BEARER:
@@ -170,27 +198,27 @@ class Authenticator:
             raise Unauthorized(f"Keys of region {name.region} are not served here.")
         return _Credential(regions, name.scope, [hash_key(secret, text) for secret in self._secrets])
 
-    async def _ask(self, digest: bytes, credential: _Credential) -> Principal:
+    async def _ask(self, digest: bytes, credential: _Credential) -> _Hit:
         try:
             lookup = self._lookup(digest, credential)
             # Shielded: the answer serves all who wait for it, and the next ones.
-            principal = await asyncio.wait_for(asyncio.shield(lookup), self._policy.wait)
+            hit = await asyncio.wait_for(asyncio.shield(lookup), self._policy.wait)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             return self._known_before(digest)
         self._count["looked_up"].inc()
-        if principal is None:
+        if hit is None:
             raise Unauthorized
-        return principal
+        return hit
 
-    def _known_before(self, digest: bytes) -> Principal:
+    def _known_before(self, digest: bytes) -> _Hit:
         """The holder of a key that was good when the database last could be asked. Raises ``Unavailable`` for all others."""
         hit = self._hits.get(digest)
         if hit is None or not self._extend(hit):
             self._count["unavailable"].inc()
             raise Unavailable("API keys can't be checked now: try again.")
-        return hit.principal
+        return hit
 
     def _extend(self, hit: _Hit) -> bool:
         """Let a known key pass for some seconds more without waiting for the database. ``False``: it was known too long ago."""
@@ -207,7 +235,7 @@ class Authenticator:
         if len(self._lookups) < self._policy.max_lookups:
             self._lookup(digest, hit.credential)
 
-    def _lookup(self, digest: bytes, credential: _Credential) -> asyncio.Task[Principal | None]:
+    def _lookup(self, digest: bytes, credential: _Credential) -> asyncio.Task[_Hit | None]:
         """The one look-up of this key that is under way. Raises ``TimeoutError`` when there are too many of others."""
         task = self._lookups.get(digest)
         if task is None:
@@ -218,21 +246,21 @@ class Authenticator:
             task.add_done_callback(lambda done: self._finish(digest, done))
         return task
 
-    def _finish(self, digest: bytes, task: asyncio.Task[Principal | None]) -> None:
+    def _finish(self, digest: bytes, task: asyncio.Task[_Hit | None]) -> None:
         del self._lookups[digest]
         error = None if task.cancelled() else task.exception()
         hit = self._hits.get(digest)
         if error is not None and hit is not None and is_unavailable(error):
             self._extend(hit)
 
-    async def _judge(self, digest: bytes, credential: _Credential) -> Principal | None:
+    async def _judge(self, digest: bytes, credential: _Credential) -> _Hit | None:
         principal = await self._find(credential)
         now = self._monotonic()
         left = float("inf")
         if principal is not None and principal.expires_at is not None:
             left = (principal.expires_at - self._clock.micros()) / 1e6
+        before = self._hits.pop(digest, None)
         if principal is None or left <= 0:
-            self._hits.pop(digest, None)
             _put(self._misses, digest, now + self._policy.fresh, self._policy.max_misses)
             return None
         policy = self._policy
@@ -242,9 +270,10 @@ class Authenticator:
             refresh_at=now + policy.refresh_after,
             fresh_until=now + min(policy.fresh, left),
             known_until=now + min(policy.outlive_outage, left),
+            used_at=before.used_at if before else 0.0,
         )
         _put(self._hits, digest, hit, policy.max_hits)
-        return principal
+        return hit
 
     async def _find(self, credential: _Credential) -> Principal | None:
         """Asks all regions it may be in at once. Raises if one that could have known did not answer and no other knew."""
@@ -264,6 +293,15 @@ class Authenticator:
         return Principal(
             row.id, region, credential.scope, row.company_id, row.workspace_id, row.expires_at, row.limits, row.allowlist, row.archived
         )
+
+
+def _admit(hit: _Hit, address: str) -> bool:
+    """Whether the key is good at the address; remembers those where it is."""
+    if not allows(hit.principal.allowlist, address):
+        return False
+    if hit.principal.allowlist and len(hit.admitted) < _MAX_ADMITTED:
+        hit.admitted.add(address)
+    return True
 
 
 def _put(cache: dict[bytes, _T], key: bytes, value: _T, limit: int) -> None:

@@ -89,6 +89,17 @@ class Metrics:
         )
 
     def _auth_and_api(self, to: CollectorRegistry) -> None:
+        self.rate_limited = Counter(
+            "hyrelog_rate_limited_requests",
+            "How many requests were refused by which limit (key, events, address)?",
+            ("limit",),
+            registry=to,
+        )
+        self.rate_limit_store_errors = Counter(
+            "hyrelog_rate_limit_store_errors",
+            "How often could the shared counts not be reached, so that each process counts alone?",
+            registry=to,
+        )
         self.key_lookups = Counter(
             "hyrelog_auth_keys",
             "How were API keys judged: hit, known_bad, looked_up, stale (database away), unavailable?",

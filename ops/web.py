@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from time import perf_counter
 from typing import Any
 
@@ -17,8 +17,10 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ops import log
+from ops.door import Door
+from ops.limits import RateHeaders
 from ops.metrics import Metrics
-from schemas.problems import Detail, InternalError, MethodNotAllowed, NotFound, Problem, ValidationFailed
+from schemas.problems import Detail, InternalError, MethodNotAllowed, NotFound, Problem, RateLimited, ValidationFailed
 
 RawHeaders = Iterable[tuple[bytes, bytes]]
 
@@ -27,6 +29,7 @@ _TRACEPARENT = re.compile(rb"(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})
 _TRACE_ID = re.compile(rb"(?!0{32})[0-9a-f]{32}").fullmatch
 _TRACEPARENT_LENGTH = 55
 _NO_ROUTE = "unmatched"
+_OPEN_PATHS = frozenset(("/", "/health", "/ready"))
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 _LOG = log.get(__name__)
 
@@ -44,10 +47,10 @@ def trace_id(headers: RawHeaders) -> str:
     return found.decode() if found else f"{random.getrandbits(128) or 1:032x}"
 
 
-async def send_problem(send: Send, problem: Problem, trace: str) -> None:
-    """Answer with a problem, trace id included, on a bare ASGI connection."""
+async def send_problem(send: Send, problem: Problem, trace: str, more: RawHeaders = ()) -> None:
+    """Answer with a problem, trace id and ``more`` headers included, on a bare ASGI connection."""
     body = problem.body(trace)
-    headers = [*problem.headers(), (b"content-length", b"%d" % len(body)), (b"x-trace-id", trace.encode())]
+    headers = [*problem.headers(), (b"content-length", b"%d" % len(body)), (b"x-trace-id", trace.encode()), *more]
     await send({"type": "http.response.start", "status": problem.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -72,10 +75,12 @@ class Edge:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, receive, send)
-        scope.setdefault("state", {})["trace_id"] = exchange.trace
+        state = scope.setdefault("state", {})
+        state["trace_id"] = exchange.trace
         log.bind_trace(exchange.trace)
         try:
-            await self._app(scope, exchange.receive, exchange.send)
+            if not await _turned_away(scope, state, exchange):
+                await self._app(scope, exchange.receive, exchange.send)
         except Exception:  # noqa: BLE001 - the last one: whatever it is, the client gets a 500 and we a log line
             _LOG.exception("unhandled error", route=route_of(scope))
             if not exchange.status:
@@ -94,11 +99,31 @@ class Edge:
         )  # fmt: skip
 
 
+def is_open(path: str) -> bool:
+    """Whether a path has no limits: what stands at the root, health, and what the internal token guards."""
+    return path in _OPEN_PATHS or path.startswith("/internal/")
+
+
+async def _turned_away(scope: Scope, state: MutableMapping[str, Any], exchange: _Exchange) -> bool:
+    """Judge the visit, for the handlers to see, and answer it when it is one too many. Without a door in the state all may pass."""
+    door: Door | None = state.get("door")
+    if door is None or is_open(scope["path"]):
+        return False
+    visit, problem = await door.enter(scope)
+    state.update(visit=visit, problem=problem, client_address=visit.address)
+    exchange.rate_headers = lambda: door.headers(visit)
+    if not isinstance(problem, RateLimited):
+        return False
+    await send_problem(exchange.send, problem, exchange.trace)
+    return True
+
+
 class _Exchange:
-    """One request and its answer, with the trace id put on the answer and the bytes counted."""
+    """One request and its answer, with the trace id and the limits put on the answer and the bytes counted."""
 
     def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self.trace = trace_id(scope["headers"])
+        self.rate_headers: Callable[[], RateHeaders] = list
         self.started = perf_counter()
         self.status = 0
         self.received = 0
@@ -117,7 +142,7 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             kept = [pair for pair in message.get("headers", ()) if pair[0].lower() != b"x-trace-id"]
-            message["headers"] = [*kept, (b"x-trace-id", self.trace.encode())]
+            message["headers"] = [*kept, (b"x-trace-id", self.trace.encode()), *self.rate_headers()]
         self.sent += len(message.get("body", b""))
         await self._send(message)
 

@@ -110,6 +110,18 @@ class Forbidden(Problem):
     code = Code.FORBIDDEN
 
 
+class PlanRestricted(Problem):
+    """The company's plan does not include this."""
+
+    code = Code.PLAN_RESTRICTED
+
+
+class WorkspaceArchived(Problem):
+    """The workspace is archived: it takes no more events."""
+
+    code = Code.WORKSPACE_ARCHIVED
+
+
 class NotFound(Problem):
     """There is nothing here."""
 
@@ -137,6 +149,12 @@ class RequestTimeout(Problem):
     code = Code.REQUEST_TIMEOUT
 
 
+class Conflict(Problem):
+    """What is there now does not allow that."""
+
+    code = Code.CONFLICT
+
+
 class PayloadTooLarge(Problem):
     """The request body is too large."""
 
@@ -147,6 +165,15 @@ class UnsupportedMediaType(Problem):
     """The content type or coding is not supported."""
 
     code = Code.UNSUPPORTED_MEDIA_TYPE
+
+
+class RateLimited(Problem):
+    """Too many requests: try again later."""
+
+    code = Code.RATE_LIMITED
+
+    def __init__(self, sentence: str | None = None, *, retry_after: int) -> None:
+        super().__init__(sentence, retry_after=retry_after)
 
 
 class Unavailable(Problem):
