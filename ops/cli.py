@@ -9,9 +9,10 @@ import typer
 from ops import migrate, prepare, seed, unpark
 from ops.local import commands as local_commands
 from ops.relay import command as relay
+from ops.tenancy import command as tenancy
 from ops.verify import command as verify
 
-_MODULES = (local_commands, prepare, migrate, seed, unpark, relay, verify)
+_MODULES = (local_commands, prepare, migrate, seed, tenancy, unpark, relay, verify)
 
 
 def build() -> typer.Typer:

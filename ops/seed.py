@@ -2,35 +2,29 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any
 from uuid import UUID
 
-import psycopg
 import typer
-from psycopg.rows import TupleRow
 from pydantic_settings import BaseSettings
 
-from ops.db import load_queries
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
-from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
+from ops.tenancy.registry import Entropy, KeyTerms, Registry, open_registry, random_entropy
+from schemas.plans import PlanName
 from schemas.topics import Region
 
 COMPANY, WORKSPACE, PROJECT = "Acme Corp", "Production", "Main App"
-
-Plan = Literal["FREE", "STARTER", "GROWTH", "ENTERPRISE"]
-Entropy = Callable[[Scope], bytes]
+_COMPANY_KEY, _WORKSPACE_KEY = KeyTerms("First company key"), KeyTerms("First workspace key")
 
 
 class SeedSettings(BaseSettings):
     """Where the first company lives, and on which plan."""
 
     seed_region: Region = Region.US
-    seed_plan_tier: Plan = "GROWTH"
+    seed_plan_tier: PlanName = "GROWTH"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,74 +46,37 @@ class Tenant:
     workspaces: tuple[Workspace, ...]
 
 
-def random_entropy(_scope: Scope) -> bytes:
-    """24 bytes for a new key."""
-    return secrets.token_bytes(ENTROPY_BYTES)
+def seed(
+    settings: Settings, choice: SeedSettings, *, entropy: Entropy = random_entropy, overrides: Mapping[str, Any] | None = None
+) -> Tenant:
+    """The first company of the chosen region: found by its name, or made with those overrides of its plan."""
+    with open_registry(settings, choice.seed_region, entropy=entropy) as registry:
+        registry.run("one_at_a_time")
+        return find(registry, COMPANY) or create(registry, COMPANY, choice.seed_plan_tier, (WORKSPACE,), overrides)
 
 
-def seed(settings: Settings, choice: SeedSettings, entropy: Entropy = random_entropy) -> Tenant:
-    """The first company of the chosen region: found by its name, or made."""
-    with _seeding(settings, choice.seed_region, entropy) as seeder:
-        return seeder.find(COMPANY) or seeder.create(COMPANY, choice.seed_plan_tier, (WORKSPACE,))
+def find(registry: Registry, name: str) -> Tenant | None:
+    """A company by its name, without its keys."""
+    row = registry.one("find_tenant", name)
+    if row is None:
+        return None
+    company, workspace, project = row
+    return Tenant(registry.region, company, None, (Workspace(workspace, project, None),))
 
 
-def create_tenant(settings: Settings, region: Region, name: str, *, plan: Plan = "GROWTH", workspaces: int = 1) -> Tenant:
-    """A new company with that many workspaces, named ``Workspace 1`` and so on."""
-    with _seeding(settings, region, random_entropy) as seeder:
-        return seeder.create(name, plan, tuple(f"Workspace {number}" for number in range(1, workspaces + 1)))
+def create(
+    registry: Registry, name: str, plan: PlanName, workspaces: tuple[str, ...], overrides: Mapping[str, Any] | None = None
+) -> Tenant:
+    """A new company with those workspaces, a project in each, and keys for all."""
+    company = registry.add_company(name, plan, overrides)
+    key = registry.add_key(company, None, _COMPANY_KEY).text
+    return Tenant(registry.region, company, key, tuple(_workspace(registry, company, each) for each in workspaces))
 
 
-@contextmanager
-def _seeding(settings: Settings, region: Region, entropy: Entropy) -> Iterator[_Seeder]:
-    secret = settings.api_key_secret.get_secret_value().encode()
-    with psycopg.connect(settings.database_url(region), cursor_factory=psycopg.RawCursor) as connection:
-        seeder = _Seeder(connection, secret, region, entropy)
-        seeder.run("one_at_a_time")
-        yield seeder
-
-
-class _Seeder:
-    """One transaction in one region's database, as its owner."""
-
-    def __init__(self, connection: psycopg.Connection, secret: bytes, region: Region, entropy: Entropy) -> None:
-        self._connection = connection
-        self._secret = secret
-        self._region = region
-        self._entropy = entropy
-        self._queries = load_queries("ops", "seed.sql")
-
-    def find(self, name: str) -> Tenant | None:
-        row = self.run("find_tenant", name).fetchone()
-        if row is None:
-            return None
-        company, workspace, project = row
-        return Tenant(self._region, company, None, (Workspace(workspace, project, None),))
-
-    def create(self, name: str, plan: Plan, workspaces: tuple[str, ...]) -> Tenant:
-        company = self._insert("insert_company", name, plan)
-        key = self._key(Scope.COMPANY, company, None)
-        return Tenant(self._region, company, key, tuple(self._workspace(company, each) for each in workspaces))
-
-    def _workspace(self, company: UUID, name: str) -> Workspace:
-        workspace = self._insert("insert_workspace", company, name)
-        project = self._insert("insert_project", company, workspace, PROJECT)
-        return Workspace(workspace, project, self._key(Scope.WORKSPACE, company, workspace))
-
-    def _key(self, scope: Scope, company: UUID, workspace: UUID | None) -> str:
-        key = make_key(self._region, scope, self._entropy(scope))
-        name = "First company key" if workspace is None else "First workspace key"
-        self.run("insert_key", company, workspace, hash_key(self._secret, key), key_prefix(key), name)
-        return key
-
-    def _insert(self, query: str, *arguments: object) -> UUID:
-        row = self.run(query, *arguments).fetchone()
-        if row is None:
-            raise LookupError(f"{query} returned no id")
-        found: UUID = row[0]
-        return found
-
-    def run(self, query: str, *arguments: object) -> psycopg.Cursor[TupleRow]:
-        return self._connection.execute(self._queries[query].encode(), arguments)
+def _workspace(registry: Registry, company: UUID, name: str) -> Workspace:
+    workspace = registry.add_workspace(company, name)
+    project = registry.add_project(workspace, PROJECT)
+    return Workspace(workspace, project, registry.add_key(company, workspace, _WORKSPACE_KEY).text)
 
 
 def register(app: typer.Typer) -> None:
@@ -129,7 +86,7 @@ def register(app: typer.Typer) -> None:
 
 def seed_command() -> None:
     """Make the first company (SEED_REGION, SEED_PLAN_TIER); run again, say what is there."""
-    tenant = seed(settings_of(Settings, ambient_environ(Role.OWNER)), SeedSettings())
+    tenant = seed(settings_of(Settings, ambient_environ(Role.ADMIN)), SeedSettings())
     workspace = tenant.workspaces[0]
     typer.echo(f"{COMPANY} ({tenant.region}) {tenant.id}\n{WORKSPACE} {workspace.id}\n{PROJECT} {workspace.project_id}")
     if tenant.key is None:

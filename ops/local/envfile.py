@@ -11,6 +11,8 @@ from schemas.keys import ENTROPY_BYTES, Scope, make_key
 from schemas.topics import REGIONS
 
 FILE = "demo.env"
+# So that load can be tried on the demo.
+_OVERRIDES = {"requestsPerMinute": None, "eventsPerMinute": None}
 
 
 def demo_entropy(state: State, scope: Scope) -> bytes:
@@ -20,7 +22,8 @@ def demo_entropy(state: State, scope: Scope) -> bytes:
 
 def write_demo_env(state: State) -> Path:
     """Seed the demo's company where it is missing and write the file. Returns its path."""
-    tenant = seed(service_settings(state, Role.OWNER), SeedSettings(), lambda scope: demo_entropy(state, scope))
+    settings = service_settings(state, Role.ADMIN)
+    tenant = seed(settings, SeedSettings(), entropy=lambda scope: demo_entropy(state, scope), overrides=_OVERRIDES)
     path = state.root / FILE
     write_private(path, "".join(f"{name}={value}\n" for name, value in _values(state, tenant).items()))
     return path

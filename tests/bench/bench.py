@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from rich.console import Console
 
 from ops.local.environment import Role
-from ops.seed import Tenant, create_tenant
+from ops.seed import Tenant
 from tests.bench.load import Generator, generator
 from tests.bench.meter import Meter
 from tests.bench.pipeline import REGION, NotDrained, Pipeline, watching
 from tests.bench.plan import Plan
 from tests.bench.workload import WORKSPACES
-from tests.support.stack import LocalStack
+from tests.support.stack import LocalStack, create_tenant
 
 WORKER = "worker-1"
 
@@ -45,7 +45,7 @@ class Bench:
 @asynccontextmanager
 async def opened(stack: LocalStack, plan: Plan, console: Console) -> AsyncIterator[Bench]:
     """A bench on a fresh stack. A ``NotDrained`` is told with the end of the worker's log."""
-    tenant = create_tenant(stack.settings(Role.OWNER), REGION, "Bench", plan="ENTERPRISE", workspaces=WORKSPACES)
+    tenant = create_tenant(stack.settings(Role.ADMIN), REGION, "Bench", plan="ENTERPRISE", workspaces=WORKSPACES)
     async with watching(stack.settings(Role.AUDITOR)) as pipeline:
         try:
             yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console)

@@ -8,10 +8,10 @@ import psycopg
 import pytest
 
 from ops.local.environment import Role, ambient_environ, service_environ
-from ops.seed import SeedSettings, create_tenant, seed
+from ops.seed import SeedSettings, seed
 from schemas.keys import hash_key, parse_key
 from schemas.topics import Region
-from tests.support.stack import LocalStack
+from tests.support.stack import LocalStack, create_tenant
 
 
 def _keys(servers: LocalStack, region: Region, company: object) -> dict[bytes, object]:
@@ -20,24 +20,24 @@ def _keys(servers: LocalStack, region: Region, company: object) -> dict[bytes, o
 
 
 def test_several_seeds_make_one_company(servers: LocalStack) -> None:
-    owner, choice = servers.settings(Role.OWNER), SeedSettings(seed_region=Region.AU)
+    admin, choice = servers.settings(Role.ADMIN), SeedSettings(seed_region=Region.AU)
     with ThreadPoolExecutor(4) as pool:
-        tenants = list(pool.map(lambda _: seed(owner, choice), range(4)))
+        tenants = list(pool.map(lambda _: seed(admin, choice), range(4)))
     assert len({tenant.id for tenant in tenants}) == 1
     assert len({tenant.workspaces[0].id for tenant in tenants}) == 1
 
 
 def test_keys_are_shown_once(servers: LocalStack) -> None:
-    owner, choice = servers.settings(Role.OWNER), SeedSettings(seed_region=Region.UK)
-    first, again = seed(owner, choice), seed(owner, choice)
+    admin, choice = servers.settings(Role.ADMIN), SeedSettings(seed_region=Region.UK)
+    first, again = seed(admin, choice), seed(admin, choice)
     assert first.key is not None
     assert first.workspaces[0].key is not None
     assert (again.key, again.workspaces[0].key) == (None, None)
 
 
 def test_only_a_keyed_hash_of_each_key_is_stored(servers: LocalStack) -> None:
-    tenant = create_tenant(servers.settings(Role.OWNER), Region.EU, "Hashed", workspaces=2)
-    secret = servers.settings(Role.OWNER).api_key_secret.get_secret_value().encode()
+    tenant = create_tenant(servers.settings(Role.ADMIN), Region.EU, "Hashed", workspaces=2)
+    secret = servers.settings(Role.ADMIN).api_key_secret.get_secret_value().encode()
     first, second = tenant.workspaces
     expected = {hash_key(secret, key or ""): of for key, of in ((tenant.key, None), (first.key, first.id), (second.key, second.id))}
     assert _keys(servers, Region.EU, tenant.id) == expected

@@ -4,18 +4,27 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import psycopg
 
 from ops.local.environment import Role, database_name, database_url, service_settings
 from ops.local.provision import provision
 from ops.local.stack import SERVERS, Stack
 from ops.local.state import State
-from ops.seed import Plan, Tenant, create_tenant
+from ops.seed import Tenant, create
 from ops.settings import Settings
+from ops.tenancy.registry import Registry, random_entropy
+from schemas.plans import PlanName
 from schemas.topics import Region
 from tests.support.containers import servers_in_containers
+
+UNLIMITED: Mapping[str, Any] = MappingProxyType({"requestsPerMinute": None, "eventsPerMinute": None})
+"""Overrides of a company whose test is not about rate limits."""
 
 
 class LocalStack:
@@ -49,11 +58,30 @@ class LocalStack:
         """A connection that may do anything: for tampering, and for looking."""
         return database_url(self.state, Role.SUPERUSER, database_name(region))
 
-    def tenant(self, region: Region = Region.US, *, plan: Plan = "GROWTH", workspaces: int = 1) -> Tenant:
+    def tenant(
+        self, region: Region = Region.US, *, plan: PlanName = "GROWTH", workspaces: int = 1, overrides: Mapping[str, Any] = UNLIMITED
+    ) -> Tenant:
         """A new company with keys, so that no test sees another one's events."""
         self._tenants += 1
         name = f"Test company {self._tenants}"
-        return create_tenant(self.settings(Role.OWNER), region, name, plan=plan, workspaces=workspaces)
+        return create_tenant(self.settings(Role.ADMIN), region, name, plan=plan, workspaces=workspaces, overrides=overrides)
+
+
+def create_tenant(
+    settings: Settings,
+    region: Region,
+    name: str,
+    *,
+    plan: PlanName = "GROWTH",
+    workspaces: int = 1,
+    overrides: Mapping[str, Any] = UNLIMITED,
+) -> Tenant:
+    """A new company with workspaces named ``Workspace 1`` and so on. No audit tells of it: a test's events are all there are."""
+    secret = settings.secrets("api_key_secret")[0]
+    names = tuple(f"Workspace {number}" for number in range(1, workspaces + 1))
+    with psycopg.connect(settings.database_url(region), cursor_factory=psycopg.RawCursor) as connection:
+        registry = Registry(connection, region, secret, entropy=random_entropy, record=lambda _entry, _company: None)
+        return create(registry, name, plan, names, overrides)
 
 
 @contextmanager

@@ -1,0 +1,86 @@
+-- Queries of ops/tenancy, in the operator's role. Every change commits with its audit entry.
+
+-- name: database
+-- Which region this database is, and whether it is a demo's.
+SELECT region, is_demo FROM database_region
+
+-- name: one_at_a_time
+-- Two seeds at once make one company: the second waits here and then finds it.
+SELECT pg_advisory_xact_lock(hashtextextended('hyrelog.seed', 0))
+
+-- name: insert_company
+-- A new company on its plan; a trigger adds its AUDIT workspace.
+INSERT INTO company (id, name, plan, overrides) VALUES (uuidv7(), $1, $2, $3::jsonb) RETURNING id
+
+-- name: insert_workspace
+-- A new workspace of the company.
+INSERT INTO workspace (id, company_id, name) VALUES (uuidv7(), $1, $2) RETURNING id
+
+-- name: insert_project
+-- A new project of the workspace.
+INSERT INTO project (id, company_id, workspace_id, name) VALUES (uuidv7(), $1, $2, $3) RETURNING id
+
+-- name: insert_key
+-- A new key, as its HMAC; without a workspace it is the company's.
+INSERT INTO api_key (id, company_id, workspace_id, key_hash, prefix, name, ip_allowlist, expires_at)
+VALUES (uuidv7(), $1, $2, $3, $4, $5, $6::text[]::cidr[], $7)
+RETURNING id
+
+-- name: find_tenant
+-- A company by its name, with its oldest workspace and that one's oldest project.
+SELECT c.id, w.id, p.id
+FROM company c
+JOIN workspace w ON w.company_id = c.id
+JOIN project p ON p.workspace_id = w.id
+WHERE c.name = $1
+ORDER BY c.id, w.id, p.id
+LIMIT 1
+
+-- name: lock_company
+-- A company that is about to change.
+SELECT id, name, plan, overrides FROM company WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: lock_workspace
+-- A workspace that is about to change, or to get something new.
+SELECT company_id, kind, archived_at FROM workspace WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: lock_key
+-- A key that is about to change.
+SELECT company_id, workspace_id, prefix, revoked_at FROM api_key WHERE id = $1 FOR NO KEY UPDATE
+
+-- name: set_plan
+-- Put a company on another plan.
+UPDATE company SET plan = $2 WHERE id = $1
+
+-- name: set_overrides
+-- What of the company's plan is replaced.
+UPDATE company SET overrides = $2::jsonb WHERE id = $1
+
+-- name: set_archived
+-- Archive a workspace, or take it back.
+UPDATE workspace SET archived_at = CASE WHEN $2::boolean THEN now() END WHERE id = $1
+
+-- name: revoke_key
+-- From now on (at most ten seconds later, for a process that knows it) the key is nobody's.
+UPDATE api_key SET revoked_at = now() WHERE id = $1
+
+-- name: set_allowlist
+-- From where a key may be used; from anywhere when empty.
+UPDATE api_key SET ip_allowlist = $2::text[]::cidr[] WHERE id = $1
+
+-- name: companies
+-- All companies of the region.
+SELECT id, name, plan, overrides FROM company ORDER BY id
+
+-- name: workspaces
+-- A company's workspaces.
+SELECT id, name, CASE WHEN archived_at IS NULL THEN kind ELSE 'ARCHIVED' END FROM workspace WHERE company_id = $1 ORDER BY id
+
+-- name: projects
+-- A company's projects.
+SELECT id, name, workspace_id FROM project WHERE company_id = $1 ORDER BY id
+
+-- name: keys
+-- A company's keys, as far as they may be shown.
+SELECT id, name, prefix, CASE WHEN revoked_at IS NOT NULL THEN 'REVOKED' WHEN expires_at <= now() THEN 'EXPIRED' ELSE 'ACTIVE' END
+FROM api_key WHERE company_id = $1 ORDER BY id
