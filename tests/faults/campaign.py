@@ -10,13 +10,15 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from schemas.topics import Region
-from tests.faults import load
+from tests.faults import load, management
 from tests.faults.checker import Verdict
-from tests.faults.cluster import GATEWAY, Cluster
-from tests.faults.faults import GATEWAY_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
+from tests.faults.cluster import GATEWAY, RELAYS, SERVED, Cluster
+from tests.faults.faults import GATEWAY_FAULTS, RELAY_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
 from tests.faults.trial import trial
 
 _RATE = 300.0
+_MANAGERS = 4
+"""In each region: of one company's calls only ten a minute are carried out."""
 _REST_SECONDS = (0.1, 0.8)
 _CALM_SECONDS = (2.0, 5.0)
 """The gateway and the servers rest longer, or there would be no events to lose."""
@@ -55,9 +57,10 @@ def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
 
 
 def lanes(cluster: Cluster) -> list[list[Draw]]:
-    """A lane for each worker and its links, one for the gateway, one for the servers: their faults overlap, those of one part do not."""
+    """A lane for each worker and relay and its links, one for the gateway, one for the servers: only faults of one part do not overlap."""
     return [
         *([(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers),
+        *([(name, kind, fault) for kind, fault in RELAY_FAULTS.items()] for name in RELAYS),
         [(GATEWAY, kind, fault) for kind, fault in GATEWAY_FAULTS.items()],
         [(target, kind, fault) for kind, (target, fault) in SERVER_FAULTS.items()],
     ]
@@ -67,8 +70,12 @@ async def run(cluster: Cluster, seed: int, limits: Limits) -> Tally:
     """One run on new workspaces, from a cluster at rest to a cluster at rest."""
     tally = Tally()
     writers = [*load.everywhere(cluster, Region.US), *load.accounts(cluster.tenant(Region.EU, workspaces=3))]
-    async with trial(cluster, writers, f"run-{seed}") as running:
-        async with load.load(running.client, writers, seed=seed, rate=_RATE):
+    managers = [each for region in SERVED for each in await management.managers(cluster, region, _MANAGERS)]
+    async with trial(cluster, writers, f"run-{seed}", managers) as running:
+        async with (
+            load.load(running.client, writers, seed=seed, rate=_RATE),
+            management.load(cluster.base_url, managers, running.calls, seed=seed),
+        ):
             racing = [_race(cluster, random.Random(f"{seed}-{i}"), cards, limits, tally) for i, cards in enumerate(lanes(cluster))]
             await asyncio.gather(*racing)
         tally.verdict.add(await running.verdict())
@@ -88,7 +95,7 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
             tally.verdict.blame(f"{kind} of {target}: {error}")
         else:
             tally.faults[kind] += 1
-        await asyncio.sleep(rng.uniform(*(_REST_SECONDS if target in cluster.workers else _CALM_SECONDS)))
+        await asyncio.sleep(rng.uniform(*(_REST_SECONDS if target in (*cluster.workers, *RELAYS) else _CALM_SECONDS)))
 
 
 async def _restart(cluster: Cluster, name: str, tally: Tally) -> None:

@@ -1,4 +1,4 @@
-"""The stack that is hurt: an embedded one of its own, whose workers and gateway reach the servers through links."""
+"""The stack that is hurt: an embedded one of its own, whose workers, relays and gateway reach the servers through links."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ from signal import SIGCONT, SIGKILL, Signals
 
 import psutil
 
+from ops.local import apps
 from ops.local.part import Part
+from ops.local.probes import http_answers
 from ops.local.process import wait_for
 from ops.local.runner import PartError, Runner
 from ops.local.stack import SERVERS, Stack
@@ -30,6 +32,8 @@ SESSION_SECONDS = 6
 """The workers' session timeout, Kafka's shortest."""
 MAX_WORKERS = 4
 GATEWAY = "gateway"
+RELAYS = ("relay", "relay-2")
+"""Two, so that one takes over from the other."""
 _END_SECONDS = 40.0
 
 
@@ -49,7 +53,9 @@ class Cluster(LocalStack):
         self.kafka_links = kafka_links
         self.postgres_links = postgres_links
         self.workers = WORKERS[:workers]
-        self._extra: dict[str, dict[str, str]] = {name: {} for name in (*WORKERS, GATEWAY)}
+        second = _second_relay(parts.state)
+        parts.runners[second.name] = Runner(parts.state, second)
+        self._extra: dict[str, dict[str, str]] = {name: {} for name in (*WORKERS, *RELAYS, GATEWAY)}
         for name, extra in self._extra.items():
             self._alter(name, self._environ(name, extra))
         self._add_listeners()
@@ -142,17 +148,17 @@ class Cluster(LocalStack):
         """All links pass, all parts run, unfrozen and without fault points."""
         for link in (*self.kafka_links.values(), *self.postgres_links.values()):
             link.heal()
-        for name in (*SERVERS, GATEWAY, *self.workers):
+        for name in (*SERVERS, GATEWAY, *RELAYS, *self.workers):
             if self.is_running(name):
                 await self.signal(name, SIGCONT)
         for name in SERVERS:
             if not self.is_running(name):
                 await self.start(name)
-        for name in (GATEWAY, *WORKERS):
+        for name in (GATEWAY, *RELAYS, *WORKERS):
             await self._restore(name)
 
     async def _restore(self, name: str) -> None:
-        wanted = name == GATEWAY or name in self.workers
+        wanted = name not in WORKERS or name in self.workers
         if self.is_running(name) and (not wanted or self._extra[name]):
             await asyncio.to_thread(self.parts.stop, name)
         if wanted and not self.is_running(name):
@@ -167,6 +173,15 @@ class StillRunning(AssertionError):
     """A part did not end in time."""
 
 
+def _second_relay(state: State) -> Part:
+    part, name = apps.relay(state), RELAYS[1]
+
+    def environ() -> dict[str, str]:
+        return {**part.environ(), "RELAY_HTTP_PORT": str(state.port(name))}
+
+    return replace(part, name=name, ports=(name,), environ=environ, ready=lambda: http_answers(state.port(name), "/health", status=200))
+
+
 def _listener_port(name: str) -> str:
     return f"kafka-of-{name}"
 
@@ -178,8 +193,8 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="hyrelog-faults-", ignore_cleanup_errors=True) as directory:
         state = State(Path(directory), fixed_ports=False)
         async with AsyncExitStack() as exits:
-            kafka = {name: Link(partial(state.port, _listener_port(name))) for name in (GATEWAY, *WORKERS)}
-            postgres = {name: Link(partial(state.port, "postgres")) for name in WORKERS}
+            kafka = {name: Link(partial(state.port, _listener_port(name))) for name in (GATEWAY, *RELAYS, *WORKERS)}
+            postgres = {name: Link(partial(state.port, "postgres")) for name in (*RELAYS, *WORKERS)}
             for link in (*kafka.values(), *postgres.values()):
                 await exits.enter_async_context(link.listening())
             stack = Stack(state, workers=MAX_WORKERS, supervise=False)
@@ -188,7 +203,7 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
             if kept := os.environ.get("HYRELOG_FAULT_LOGS"):
                 exits.callback(shutil.copytree, state.root / "log", kept, dirs_exist_ok=True)
             try:
-                await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *cluster.workers))
+                await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *RELAYS, *cluster.workers))
             except PartError as error:
                 raise RuntimeError(str(error)) from None
             yield cluster

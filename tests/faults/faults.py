@@ -13,7 +13,7 @@ from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, Signals
 
 import psutil
 
-from ops.faults import POINTS
+from ops.faults import POINTS, RELAY_POINTS
 from ops.local.process import wait_for
 from schemas.topics import Region
 from tests.faults.cluster import SESSION_SECONDS, WORKERS, Cluster
@@ -31,7 +31,8 @@ COPIED = b"COPY "  # CommandComplete of a COPY, as rows are in and locks are hel
 COMMIT = b"COMMIT;"
 
 _TERMINATE = (
-    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = 'streams_local' AND datname = current_database()"
+    "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
+    "WHERE usename IN ('streams_local', 'relay_local') AND datname = current_database()"
 )
 
 
@@ -80,7 +81,7 @@ def freeze(least: float, most: float) -> Fault:
 
 
 def crash(point: str) -> Fault:
-    """Die inside the worker at a named place, at the first or a later passage."""
+    """Die inside the worker or relay at a named place, at the first or a later passage."""
 
     async def fault(scene: Scene) -> None:
         cluster, name = scene.cluster, scene.target
@@ -157,7 +158,7 @@ async def _when_connected(link: Link, break_it: Callable[[Link], int]) -> None:
 
 
 def lose(fate: Fate) -> Fault:
-    """Cut the connection just when the worker commits: it can't know whether the chunk is stored."""
+    """Cut the connection just when the part commits: it can't know whether it did."""
 
     async def fault(scene: Scene) -> None:
         await sprung(_postgres(scene).set_trap(Trap(Way.TO_SERVER, COMMIT, fate)), "COMMIT")
@@ -166,7 +167,7 @@ def lose(fate: Fate) -> Fault:
 
 
 def freeze_at(way: Way, pattern: bytes, least: float, most: float) -> Fault:
-    """Stop the worker at a certain place of its conversation with Postgres, transaction open, and let it go on later."""
+    """Stop the part at a certain place of its conversation with Postgres, transaction open, and let it go on later."""
 
     async def fault(scene: Scene) -> None:
         pid = scene.cluster.parts.pid(scene.target)
@@ -206,7 +207,7 @@ async def added(scene: Scene) -> None:
 
 
 async def end_backends(scene: Scene) -> None:
-    """An administrator ends all of the workers' database sessions."""
+    """An administrator ends all database sessions of the workers and relays."""
     for _ in range(int(_PATIENCE)):
         async with superuser(scene.cluster, Region.US) as connection:
             if await connection.fetchval(_TERMINATE):
@@ -235,6 +236,22 @@ WORKER_FAULTS: Mapping[str, Fault] = {
     "Kafka link slow": slow(_kafka),
     # Where a worker passes only after another one's crash is a case of its own in the directed tests.
     **{name: fault for name, fault in CRASHES.items() if name != "worker dies at in_reannounce"},
+}
+_BEYOND_BATCH = (12.0, 14.0)
+"""Longer than PostgreSQL lets a relay's transaction idle: the other relay takes over in the middle of a batch."""
+RELAY_CRASHES: Mapping[str, Fault] = {f"relay dies at {point}": crash(point) for point in RELAY_POINTS}
+RELAY_FAULTS: Mapping[str, Fault] = {
+    "relay kill -9": restart(SIGKILL),
+    "relay SIGTERM": restart(SIGTERM),
+    "relay frozen for a moment": freeze(0.5, 2.0),
+    "relay frozen before COMMIT": freeze_at(Way.TO_SERVER, COMMIT, *_BEYOND_BATCH),
+    "relay's COMMIT lost": lose(Fate.REQUEST_LOST),
+    "answer to relay's COMMIT lost": lose(Fate.ANSWER_LOST),
+    "relay's Postgres link cut": cut(_postgres),
+    "relay's Postgres link half-open": hang(_postgres, 2.0, 8.0),
+    "relay's Kafka link cut": cut(_kafka),
+    "relay's Kafka link half-open": hang(_kafka, 2.0, 8.0),
+    **RELAY_CRASHES,
 }
 GATEWAY_FAULTS: Mapping[str, Fault] = {
     "gateway kill -9": restart(SIGKILL),

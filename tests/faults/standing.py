@@ -1,4 +1,4 @@
-"""How far the regions have come: what is persisted, announced, and still in the log."""
+"""How far the regions have come: what is persisted, announced, still in the log, and still in the audit outbox."""
 
 from __future__ import annotations
 
@@ -68,10 +68,12 @@ async def starts(cluster: Cluster, regions: Iterable[Region]) -> dict[tuple[Regi
 
 
 async def unfinished(cluster: Cluster, region: Region) -> list[str]:
-    """What keeps the region from being drained; empty when all of it is persisted and announced."""
+    """What keeps the region from being drained; empty when all of it is relayed, persisted and announced."""
+    async with superuser(cluster, region) as connection:
+        entries = await connection.fetchval("SELECT count(*) FROM audit_outbox")
+    found = [f"{region}: {entries} audit entries are not relayed"] if entries else []
     ends = await topic_ends(cluster, region, ingest_topic(region))
     rows = await standing(cluster, region)
-    found = []
     for partition, end in ends.items():
         row = rows.get(partition)
         reached, announced = (row["reached"], row["announced"]) if row else (0, 0)

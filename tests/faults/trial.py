@@ -5,13 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from tests.faults import checker, load
+from tests.faults import audit, checker, load
 from tests.faults.checker import Verdict
 from tests.faults.cluster import SERVED, Cluster
 from tests.faults.ledger import Ledger
 from tests.faults.load import Account, Client
+from tests.faults.management import Call, Manager
 from tests.faults.standing import Starts, starts
 from tests.faults.worker_logs import Logs
 
@@ -25,6 +26,9 @@ class Trial:
     client: Client
     logs: Logs
     begin: Starts
+    managers: Sequence[Manager] = ()
+    calls: list[Call] = field(default_factory=list)
+    """All management calls of the trial."""
 
     @property
     def ledger(self) -> Ledger:
@@ -35,7 +39,10 @@ class Trial:
         """Heal everything, wait until all is announced, check all of it. The load must have ended."""
         await self.cluster.heal()
         workspaces = {region: [each.workspace_id for each in self.writers if each.region is region] for region in SERVED}
+        for region in SERVED:
+            workspaces[region] += await audit.workspaces(self.cluster, region, self.managers)
         verdict = await checker.check(self.cluster, self.ledger, workspaces, self.begin)
+        await audit.check(self.cluster, self.managers, self.calls, verdict)
         verdict.counts += self.logs.counts()
         for trouble in self.logs.troubles():
             verdict.blame(f"unexpected in a log: {trouble}")
@@ -43,10 +50,10 @@ class Trial:
 
 
 @asynccontextmanager
-async def trial(cluster: Cluster, writers: Sequence[Account], name: str) -> AsyncIterator[Trial]:
+async def trial(cluster: Cluster, writers: Sequence[Account], name: str, managers: Sequence[Manager] = ()) -> AsyncIterator[Trial]:
     """A trial whose ledger's markers begin with ``name``; the writers' keys are known to ingest from here on."""
     ledger = Ledger(f"{name}-{time.time_ns()}")
     begin = await starts(cluster, SERVED)
     async with load.client(cluster.base_url, ledger) as client:
         await load.make_known(client, writers)
-        yield Trial(cluster, writers, client, Logs(cluster), begin)
+        yield Trial(cluster, writers, client, Logs(cluster), begin, managers)

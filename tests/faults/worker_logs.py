@@ -1,4 +1,4 @@
-"""What the workers say in their logs during a run: how often they repaired something, and what nobody expected."""
+"""What workers, relays and gateway say in their logs during a run: how often they repaired something, and what nobody expected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tests.faults.cluster import GATEWAY, WORKERS, Cluster
+from tests.faults.cluster import GATEWAY, RELAYS, WORKERS, Cluster
 
 _REPAIRS = {
     "announced from postgres": "re-announcements",
@@ -25,10 +25,10 @@ _REPAIRS = {
 
 
 class Logs:
-    """The log lines of workers and gateway from now on."""
+    """The log lines of workers, relays and gateway from now on."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._files = [cluster.log_file(name) for name in (*WORKERS, GATEWAY)]
+        self._files = [cluster.log_file(name) for name in (*WORKERS, *RELAYS, GATEWAY)]
         self._starts = {file: file.stat().st_size if file.exists() else 0 for file in self._files}
 
     def _lines(self) -> Iterator[dict[str, Any]]:
