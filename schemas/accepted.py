@@ -112,12 +112,15 @@ def _ids(tenancy: bytes) -> tuple[str, str]:
 
 def _read_event(record: bytes, start: int, tenancy: bytes) -> tuple[AcceptedEvent, int]:
     plan = PLAN.unpack_from(record, start)
-    body, end = _data(record, start + PLAN.size)
-    middle_at, timestamp, received_at = plan[0], plan[4], plan[5]
+    # Slices of the record itself: a copy of the body to slice from would cost 0.5 µs.
+    size, at = _length(record, start + PLAN.size)
+    middle_at = at + plan[0]
     tail_at = middle_at + plan[1]
     rest_at = tail_at + plan[2]
     here = rest_at + plan[3]
-    tail, rest = body[tail_at:rest_at], body[rest_at:here]
+    end = at + size
+    tail, rest = record[tail_at:rest_at], record[rest_at:here]
+    timestamp, received_at = plan[4], plan[5]
     # What is linked, stored and announced must be of the workspace whose chain it joins.
     if not _RECORD_START(rest) or rest[38:112] != tenancy or tail[-38:-2] != tenancy[38:]:
         raise Undecodable("an event's ids are not its envelope's")
@@ -128,15 +131,15 @@ def _read_event(record: bytes, start: int, tenancy: bytes) -> tuple[AcceptedEven
         if size < 0:
             fields.append(None)
         else:
-            fields.append(body[here : here + size])
+            fields.append(record[here : here + size])
             here += size
-    if here != len(body):
+    if here != end:
         raise Undecodable("an event does not end where its plan says")
     content_hash, idempotency_key = fields.pop(), fields.pop()
     # `_make` takes 0.5 µs, the constructor with its parameters twice that.
     event = AcceptedEvent._make(
         (
-            LeafPieces._make((body[:middle_at], body[middle_at:tail_at], tail)),
+            LeafPieces._make((record[at:middle_at], record[middle_at:tail_at], tail)),
             rest,
             unhexlify(rest[2:38].replace(b"-", b"")),
             unhexlify(rest[113:145]),
@@ -210,7 +213,8 @@ def _long(buffer: bytes, at: int) -> tuple[int, int]:
     return (value >> 1) ^ -(value & 1), at + 1
 
 
-def _data(buffer: bytes, at: int) -> tuple[bytes, int]:
+def _length(buffer: bytes, at: int) -> tuple[int, int]:
+    """A length of bytes that lie in the buffer, and where they begin."""
     size = buffer[at]
     if size < 0x80:
         at += 1
@@ -220,7 +224,6 @@ def _data(buffer: bytes, at: int) -> tuple[bytes, int]:
     else:
         size, at = _long(buffer, at)
         size = size << 1 ^ size >> 63
-    end = at + (size >> 1)
-    if size & 1 or end > len(buffer):  # odd: a negative length
+    if size & 1 or at + (size >> 1) > len(buffer):  # odd: a negative length
         raise Undecodable("a length points beyond the record")
-    return buffer[at:end], end
+    return size >> 1, at

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from schemas.event import GROUPS, LEAF_VERSION, StoredEvent
-from schemas.leaf import ZERO_HASH, LeafPieces, commitment, join, leaf_hash, leaf_of
+from schemas.leaf import ZERO_HASH, LeafPieces, commitment, leaf_hash, leaf_of, link_hash
 
 
 class Head(NamedTuple):
@@ -37,7 +37,7 @@ class Finding:
 def link(head: Head, pieces: LeafPieces) -> Head:
     """The head after one more event: seq + 1, and the hash of the leaf that holds the head's hash as ``prevHash``."""
     seq = head.seq + 1
-    return Head(seq, leaf_hash(join(pieces, head.hash, seq)))
+    return Head(seq, link_hash(pieces, head.hash, seq))
 
 
 def verify(head: Head, event: StoredEvent) -> Finding | None:
