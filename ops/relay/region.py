@@ -19,7 +19,7 @@ from ops.kafka import KafkaError, TopicMismatch, partition_of
 from ops.metrics import Metrics
 from ops.publish import AckTimeout, Publisher, Pushback, Record
 from ops.settings import Settings
-from schemas.envelope import open_envelope
+from schemas.accepted import open_envelope
 from schemas.topics import Region, ingest_topic
 
 _LOG = log.get(__name__)
@@ -153,5 +153,5 @@ def _record(value: bytes) -> Record:
     """The Kafka record, its ``traceparent`` made of the entry itself, so that a repeat has the same."""
     opened = open_envelope(value)
     event = opened.events[0]
-    span = event.id[19:23] + event.id[24:]
-    return Record(opened.workspace_id.encode(), value, [("traceparent", f"00-{event.trace_id}-{span}-01".encode())])
+    trace_id, span_id = event.trace_id.hex(), event.id[8:].hex()
+    return Record(opened.workspace_id.encode(), value, [("traceparent", f"00-{trace_id}-{span_id}-01".encode())])
