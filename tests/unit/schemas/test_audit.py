@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas import audit
+from schemas.accepted import FIELDS, AcceptedEvent, open_envelope
 from schemas.audit import ENTROPY_BYTES, Entry, Holder, Outcome
 from schemas.context import request_context
-from schemas.accepted import FIELDS, AcceptedEvent, open_envelope
 from schemas.event import SALT_BYTES
 from schemas.incoming import EventTooLarge, InvalidEvent
 from schemas.topics import Region
