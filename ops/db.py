@@ -142,9 +142,14 @@ async def tenant_transaction(
 
 
 async def _abandon(connection: Connection) -> None:
-    """End the transaction, unless the connection is past that: then it is its pool that ends it for good."""
-    if not connection.is_closed() and connection.is_in_transaction():
+    """End the transaction, and a connection that can't even do that."""
+    if connection.is_closed():
+        return
+    try:
+        # Waits for a cancelled query's end; so it can't be known before whether there is a transaction.
         await connection.execute("ROLLBACK", timeout=_SILENCE_SECONDS)
+    except Exception:
+        connection.terminate()
 
 
 def load_queries(package: str, filename: str = "queries.sql") -> Mapping[str, str]:

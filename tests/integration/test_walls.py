@@ -1,0 +1,297 @@
+"""The walls between tenants hold when a query forgets whose it is, and whatever happens to a connection that tenants share."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import asyncpg
+import pytest
+from prometheus_client import CollectorRegistry
+
+from api.store import EventFilter, Store
+from ops.auth import Principal
+from ops.db import Pool, Timeouts, open_pool, tenant_transaction
+from ops.local.environment import Role
+from ops.metrics import Metrics
+from ops.seed import Tenant
+from schemas.keys import Scope
+from schemas.plans import PlanLimits
+from schemas.topics import Region
+from tests.support.chains import Chain, store
+from tests.support.stack import LocalStack
+
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+LIMITS = PlanLimits(7, None, None, None, (), 0, True, (), None, None)
+ALL_TIME = EventFilter(None, 0, 2**52, None, None, None, descending=True)
+EVENTS = 5
+REQUESTS = 1000
+AT_ONCE = 8
+# A column that says whose a row is, for every table of tenants that the API reads.
+OWNERS = {
+    "company": "id",
+    "workspace": "company_id",
+    "project": "company_id",
+    "api_key": "company_id",
+    "api_key_use": "company_id",
+    "management_use": "company_id",
+    "chain_head": "company_id",
+    "events": "company_id",
+    "rejected": "company_id",
+}
+
+
+@dataclass(frozen=True)
+class Side:
+    """A company with events in two workspaces, and as whom it calls."""
+
+    tenant: Tenant
+    events: frozenset[str]
+
+    @property
+    def company(self) -> str:
+        return str(self.tenant.id)
+
+    @property
+    def caller(self) -> Principal:
+        return Principal("k", Region.US, Scope.COMPANY, self.company, None, None, LIMITS)
+
+
+@pytest.fixture
+async def sides(servers: LocalStack, superuser: Database) -> tuple[Side, Side]:
+    return await _side(servers, superuser), await _side(servers, superuser)
+
+
+async def _side(servers: LocalStack, superuser: Database) -> Side:
+    """A company that has rows in every table."""
+    tenant = servers.tenant(workspaces=2)
+    stored: list[str] = []
+    for workspace in tenant.workspaces:
+        chain = Chain(str(tenant.id), str(workspace.id))
+        events = chain.events(EVENTS)
+        await store(superuser, chain, events)
+        stored += [event.id for event in events]
+    keys = [row["id"] for row in await superuser.fetch("SELECT id FROM api_key WHERE company_id = $1", tenant.id)]
+    await superuser.execute("SELECT note_key_use($1, $2)", keys, [0] * len(keys))
+    await superuser.execute("INSERT INTO management_use VALUES ($1, now(), 1)", tenant.id)
+    await superuser.execute(
+        "INSERT INTO rejected (source_partition, source_offset, source_index, id, company_id, workspace_id, reason, detail, rejected_at, "
+        "original) SELECT 0, $1, 0, uuidv7(), w.company_id, w.id, 'X', '', now(), '' FROM workspace w WHERE w.id = $2",
+        chain.first_offset,
+        tenant.workspaces[0].id,
+    )
+    return Side(tenant, frozenset(stored))
+
+
+@pytest.fixture
+async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
+    """The API's pool, of one connection."""
+    url = servers.settings(Role.API).database_url(Region.US)
+    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=Timeouts(statement=5.0))
+    yield opened
+    opened.terminate()
+
+
+class Traffic:
+    """Requests of two tenants over one connection, and what each of them saw. ``fates`` counts how they ended."""
+
+    def __init__(self, pool: Pool, sides: tuple[Side, Side], seed: int) -> None:
+        self._pool = pool
+        self._sides = sides
+        self._store = Store({Region.US: pool}, Metrics(CollectorRegistry()))
+        self._random = random.Random(seed)
+        self._places = asyncio.Semaphore(AT_ONCE)
+        self.fates: Counter[str] = Counter()
+        self.pids: Counter[int] = Counter()
+
+    async def run(self) -> None:
+        kinds = (self.read, self.read_one, self.forgetful, self.wrong, self.cut_at_work, self.cut_anywhere, self.nobody)
+        async with asyncio.TaskGroup() as group:
+            for _ in range(REQUESTS):
+                group.create_task(self._one(self._random.choice(kinds), self._random.choice(self._sides)))
+
+    async def _one(self, kind: Callable[[Side], Coroutine[Any, Any, str]], side: Side) -> None:
+        async with self._places:
+            self.fates[await kind(side)] += 1
+
+    async def read(self, side: Side) -> str:
+        found = await self._store.events(side.caller, ALL_TIME, None, 100)
+        assert {event.id for event, _ in found} == side.events
+        return "read"
+
+    async def read_one(self, side: Side) -> str:
+        """Its own event is there, the other side's is not."""
+        own, other = side.events, next(each for each in self._sides if each is not side).events
+        assert await self._store.event(side.caller, min(own)) is not None
+        assert await self._store.event(side.caller, min(other)) is None
+        return "read"
+
+    async def forgetful(self, side: Side) -> str:
+        """A query without a WHERE."""
+        async with self._pool.acquire() as connection, tenant_transaction(connection, side.company, readonly=True):
+            rows = await connection.fetch("SELECT id::text, pg_backend_pid() FROM events")
+        assert {row[0] for row in rows} == side.events
+        self.pids[rows[0][1]] += 1
+        return "read"
+
+    async def wrong(self, side: Side) -> str:
+        with pytest.raises(asyncpg.DivisionByZeroError):
+            async with self._pool.acquire() as connection, tenant_transaction(connection, side.company):
+                await connection.fetch("SELECT 1 / (seq - seq) FROM events")
+        return "failed"
+
+    async def cut_at_work(self, side: Side) -> str:
+        """Cancelled when the query is with the server, which would take seconds over it."""
+        begun = asyncio.Event()
+
+        async def query() -> None:
+            async with self._pool.acquire() as connection, tenant_transaction(connection, side.company):
+                asyncio.get_running_loop().call_soon(begun.set)
+                await connection.fetch("SELECT pg_sleep(4) FROM events LIMIT 1")
+
+        task = asyncio.create_task(query())
+        await begun.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        return "cut at work"
+
+    async def cut_anywhere(self, side: Side) -> str:
+        """Cancelled at any moment: while it waits for the connection, begins, asks or ends."""
+        task = asyncio.create_task(self.forgetful(side))
+        for _ in range(self._random.randrange(60)):
+            await asyncio.sleep(0)
+        task.cancel()
+        try:
+            return await task
+        except asyncio.CancelledError:
+            return "cut anywhere"
+
+    async def nobody(self, _side: Side) -> str:
+        """Nothing is left of the one before."""
+        async with self._pool.acquire() as connection:
+            assert await connection.fetchval("SELECT count(*) FROM events") == 0
+            assert not await connection.fetchval("SELECT current_setting('hyrelog.company', true)")
+        return "read"
+
+
+async def test_two_tenants_requests_never_meet_on_one_connection(pool: Pool, sides: tuple[Side, Side]) -> None:
+    """1,000 requests with failures and cancels in mid-query: each sees all of its own rows, and none of another's."""
+    traffic = Traffic(pool, sides, seed=4)
+    await traffic.run()
+    assert traffic.fates.total() == REQUESTS
+    assert min(traffic.fates[fate] for fate in ("read", "failed", "cut at work", "cut anywhere")) > 50, traffic.fates
+    assert traffic.pids.most_common(1)[0][1] > 10, "hardly a connection served twice: nothing was tried"
+
+
+@pytest.mark.parametrize(
+    ("ending", "expected"),
+    [
+        ("commit", nullcontext()),
+        ("failure", pytest.raises(asyncpg.UndefinedColumnError)),
+        ("cancel", pytest.raises(asyncio.CancelledError)),
+    ],
+)
+async def test_whom_it_works_for_ends_with_the_transaction(
+    pool: Pool, sides: tuple[Side, Side], ending: str, expected: AbstractContextManager[object]
+) -> None:
+    """Even on a connection that is not given back in between."""
+    async with pool.acquire() as connection:
+        with expected:
+            async with tenant_transaction(connection, sides[0].company):
+                assert await connection.fetchval("SELECT count(*) FROM events") == 2 * EVENTS
+                if ending == "failure":
+                    await connection.execute("SELECT no_such_column FROM events")
+                if ending == "cancel":
+                    raise asyncio.CancelledError
+        assert await connection.fetchval("SELECT count(*) FROM events") == 0
+
+
+@pytest.mark.parametrize("table", OWNERS)
+async def test_a_query_without_a_where_sees_the_callers_rows_alone(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
+    for side in sides:
+        async with pool.acquire() as connection, tenant_transaction(connection, side.company, readonly=True):
+            found = await connection.fetch(f"SELECT DISTINCT {OWNERS[table]} FROM {table}")
+        assert [str(row[0]) for row in found] == [side.company]
+
+
+@pytest.mark.parametrize("table", OWNERS)
+async def test_nobody_sees_nothing(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
+    async with pool.acquire() as connection:
+        assert await connection.fetchval(f"SELECT count({OWNERS[table]}) FROM {table}") == 0
+
+
+@pytest.mark.parametrize("table", ["workspace", "project", "api_key", "chain_head", "events", "rejected"])
+async def test_a_workspace_keys_caller_sees_its_workspace_alone(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
+    column = "id" if table == "workspace" else "workspace_id"
+    workspace = sides[0].tenant.workspaces[0].id
+    async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company, str(workspace), readonly=True):
+        found = await connection.fetch(f"SELECT DISTINCT {column} FROM {table}")
+    assert [row[0] for row in found] == [workspace]
+
+
+async def test_another_companys_workspace_is_nothing(pool: Pool, sides: tuple[Side, Side]) -> None:
+    foreign = str(sides[1].tenant.workspaces[0].id)
+    async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company, foreign, readonly=True):
+        assert await connection.fetchval("SELECT count(*) FROM events") == 0
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "INSERT INTO api_key (id, company_id, key_hash, prefix, name) VALUES (uuidv7(), $1, sha256('x'), 'x', 'x')",
+        "INSERT INTO management_use VALUES ($1, now(), 1) ON CONFLICT (company_id) DO UPDATE SET operations = 0",
+        "INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES (uuidv7(), $1, uuidv7(), '')",
+    ],
+)
+async def test_nothing_is_written_in_another_companys_name(pool: Pool, sides: tuple[Side, Side], statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="row-level security"):
+        async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company):
+            await connection.execute(statement, sides[1].tenant.id)
+
+
+async def test_another_companys_key_can_not_be_rotated(pool: Pool, sides: tuple[Side, Side]) -> None:
+    async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company):
+        done = await connection.execute("UPDATE api_key SET expires_at = now() WHERE company_id = $1", sides[1].tenant.id)
+    assert done == "UPDATE 0"
+
+
+@pytest.mark.parametrize(
+    "statement", ["UPDATE events SET action = 'x'", "DELETE FROM events", "TRUNCATE events", "INSERT INTO events (seq) VALUES (1)"]
+)
+async def test_the_api_can_not_change_its_callers_events(pool: Pool, sides: tuple[Side, Side], statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+        async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company):
+            await connection.execute(statement)
+
+
+async def test_no_key_can_be_read_out_of_the_database(pool: Pool, sides: tuple[Side, Side]) -> None:
+    """Not even its keyed hash, and not even one's own."""
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+        async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company):
+            await connection.fetch("SELECT key_hash FROM api_key")
+
+
+@pytest.mark.parametrize("id", ["", "'; RESET ROLE; --", "00000000-0000-0000-0000-00000000000g"])
+async def test_whom_it_works_for_is_an_id_and_no_sql(pool: Pool, id: str) -> None:
+    async with pool.acquire() as connection:
+        with pytest.raises(ValueError, match=r"UUID|int\(\)"):
+            async with tenant_transaction(connection, id):
+                pytest.fail("it began")
+
+
+async def test_a_reading_transaction_writes_nothing(pool: Pool, sides: tuple[Side, Side]) -> None:
+    with pytest.raises(asyncpg.ReadOnlySQLTransactionError):
+        async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company, readonly=True):
+            await connection.execute("UPDATE api_key SET expires_at = now()")
+
+
+async def test_the_operators_view_of_rejections_is_of_all_companies(pool: Pool, sides: tuple[Side, Side]) -> None:
+    found = await Store({Region.US: pool}, Metrics(CollectorRegistry())).all_rejections(Region.US, None, 200)
+    assert {UUID(rejection.company_id or "") for rejection, _ in found} >= {side.tenant.id for side in sides}
