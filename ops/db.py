@@ -148,7 +148,7 @@ async def _abandon(connection: Connection) -> None:
     try:
         # Waits for a cancelled query's end; so it can't be known before whether there is a transaction.
         await connection.execute("ROLLBACK", timeout=_SILENCE_SECONDS)
-    except Exception:
+    except (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError):
         connection.terminate()
 
 
