@@ -47,7 +47,8 @@ CREATE UNIQUE INDEX company_single_operator ON company (is_operator) WHERE is_op
 ALTER TABLE workspace
   ADD COLUMN kind text NOT NULL DEFAULT 'STANDARD' CHECK (kind IN ('STANDARD', 'AUDIT')),
   ADD COLUMN archived_at timestamptz,
-  ADD CHECK (kind = 'STANDARD' OR archived_at IS NULL);
+  ADD CHECK (kind = 'STANDARD' OR archived_at IS NULL),
+  ADD UNIQUE (id, kind);
 CREATE UNIQUE INDEX workspace_single_audit ON workspace (company_id) WHERE kind = 'AUDIT';
 CREATE INDEX project_company ON project (company_id, workspace_id, id);
 
@@ -65,7 +66,10 @@ INSERT INTO company (id, name, plan, is_operator) VALUES (uuidv7(), 'Operator', 
 -- A rotated key names its successor and lives on until expires_at, which the rotation sets to the overlap's end.
 ALTER TABLE api_key
   ADD COLUMN ip_allowlist cidr[] NOT NULL DEFAULT '{}',   -- empty: from anywhere
-  ADD COLUMN rotated_to uuid REFERENCES api_key (id);
+  ADD COLUMN rotated_to uuid REFERENCES api_key (id),
+  -- Only the relay's entries reach an AUDIT workspace: ingest takes workspace keys alone, and there can be none for it.
+  ADD COLUMN workspace_kind text NOT NULL GENERATED ALWAYS AS ('STANDARD') STORED,
+  ADD FOREIGN KEY (workspace_id, workspace_kind) REFERENCES workspace (id, kind);
 CREATE INDEX api_key_company ON api_key (company_id, id);
 
 -- When a key was last used: apart, so that a busy key does not rewrite its own row. Written in batches by note_key_use().
