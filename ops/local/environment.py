@@ -16,6 +16,8 @@ from schemas.topics import REGIONS, Region
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME", "PYTHONPATH", "COVERAGE_PROCESS_START")
+# The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
+_LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
 _SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET")
 
 
@@ -81,6 +83,7 @@ def service_environ(state: State, role: Role) -> dict[str, str]:
         **{name: state.secret(name.lower()) for name in _SECRETS},
         **database_urls(state, role),
         **object_store(state),
+        **_LIMITS_OFF,
     }
 
 

@@ -232,7 +232,9 @@ GRANT INSERT ON audit_outbox TO hyrelog_api, hyrelog_admin;
 GRANT USAGE ON SCHEMA public TO hyrelog_relay, hyrelog_admin;
 GRANT SELECT ON database_region TO hyrelog_relay, hyrelog_admin;
 GRANT SELECT, DELETE ON audit_outbox TO hyrelog_relay;
-GRANT SELECT ON plan, company, workspace, project, api_key, api_key_use TO hyrelog_admin;
+GRANT SELECT ON plan, company, workspace, project, api_key_use TO hyrelog_admin;
+GRANT SELECT (id, company_id, workspace_id, prefix, name, expires_at, revoked_at, created_at, ip_allowlist, rotated_to)
+  ON api_key TO hyrelog_admin;
 GRANT INSERT ON company, workspace, project, api_key TO hyrelog_admin;
 GRANT UPDATE (plan, overrides) ON company TO hyrelog_admin;
 GRANT UPDATE (archived_at) ON workspace TO hyrelog_admin;
