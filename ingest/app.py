@@ -17,9 +17,10 @@ from ops import db, health, kafka
 from ops.auth import INGEST_POLICY
 from ops.clock import Clock, SystemClock
 from ops.db import Pool
-from ops.door import Door, open_door
+from ops.door import Door, open_entrance
 from ops.metrics import Metrics
 from ops.publish import Publisher
+from ops.replicas import process_name
 from ops.settings import Settings
 from ops.web import send_problem, trace_id
 from schemas.problems import MethodNotAllowed, RateLimited
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
 _CONNECTIONS = 4
+_SERVICE = "hyrelog-ingest"
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry, clock: Clock | None = None) -> ASGIApp:
@@ -45,8 +47,9 @@ class IngestApp:
         self._clock = clock
         self._exits = AsyncExitStack()
         self._publishers: dict[Region, Publisher] = {}
+        self._notices: list[health.Notices] = []
         checks: dict[str, health.Check] = {f"kafka {region}": self._check_kafka(region) for region in settings.regions}
-        self._operations = health.create_app(settings, health.Health("hyrelog-ingest", checks, clock), self._metrics)
+        self._operations = health.create_app(settings, health.Health(_SERVICE, checks, clock, self._notices), self._metrics)
         self._door: Door
         self._endpoint: Endpoint
 
@@ -99,11 +102,12 @@ class IngestApp:
             self._exits.push_async_callback(gates[region].stop)
             waiters[region] = Waiters(store, settings.ingest_max_waiters, self._metrics)
             self._exits.push_async_callback(waiters[region].stop)
-        self._door, limits = open_door(settings, pools, INGEST_POLICY, clock=self._clock, metrics=self._metrics, stack=self._exits)
+        entrance = open_entrance(settings, pools, INGEST_POLICY, clock=self._clock, metrics=self._metrics, stack=self._exits)
+        self._door = entrance.door
+        self._notices.append(entrance.notices)
         acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
         self._endpoint = Endpoint(
-            self._door,
-            limits,
+            entrance,
             Rules(stores, self._clock),
             acceptor,
             waiters,
@@ -116,7 +120,7 @@ class IngestApp:
     async def _open_pool(self, region: Region) -> Pool:
         pool = await db.open_pool(
             self._settings.database_url(region),
-            application_name="hyrelog-ingest",
+            application_name=process_name(_SERVICE),
             region=region,
             max_size=_CONNECTIONS,
             timeouts=db.Timeouts(statement=self._settings.statement_timeout_seconds),

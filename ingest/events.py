@@ -18,8 +18,8 @@ from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
 from ops import log, web
 from ops.auth import Principal
 from ops.clock import Clock
-from ops.door import Door
-from ops.limits import Limits, Visit
+from ops.door import Entrance
+from ops.limits import Visit
 from ops.metrics import Metrics
 from schemas import view
 from schemas.context import request_context
@@ -49,8 +49,7 @@ class Endpoint:
 
     def __init__(
         self,
-        door: Door,
-        limits: Limits,
+        entrance: Entrance,
         rules: Rules,
         acceptor: Acceptor,
         waiters: Mapping[Region, Waiters],
@@ -60,8 +59,8 @@ class Endpoint:
         body_timeout: float,
         max_waiting_bytes: int,
     ) -> None:
-        self._door = door
-        self._limits = limits
+        self._door = entrance.door
+        self._limits = entrance.limits
         self._rules = rules
         self._acceptor = acceptor
         self._waiters = waiters

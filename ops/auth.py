@@ -47,6 +47,15 @@ class Principal:
     archived: bool = False
 
 
+class WrongAddress(Forbidden):
+    """This key may not be used from this address."""
+
+    def __init__(self, holder: Principal) -> None:
+        """``holder`` is whose key it is: for the audit, never for the caller."""
+        super().__init__()
+        self.holder = holder
+
+
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
     """How long a judgement holds, in seconds, and how much is kept."""
@@ -145,7 +154,7 @@ class Authenticator:
     async def authenticate(self, header: bytes | None, address: str) -> Principal:
         """The holder of the key in an ``Authorization`` header (``None``: there is none).
 
-        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``Forbidden`` when the key is not good at
+        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``WrongAddress`` when the key is not good at
         ``address``; ``Unavailable`` when the database that would know can't be asked within a second.
         """
         digest = self._digest(header)
@@ -153,7 +162,7 @@ class Authenticator:
         if hit is None or self._monotonic() >= hit.fresh_until:
             hit = await self._judge_now(digest, header)
         if not _admit(hit, address):
-            raise Forbidden("This key may not be used from this address.")
+            raise WrongAddress(hit.principal)
         hit.used_at = self._monotonic()
         return hit.principal
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -21,6 +21,8 @@ from schemas.problems import Unauthorized
 
 Check = Callable[[], Awaitable[object]]
 """Raises, or takes too long, when the part it is named after is missing."""
+Notices = Callable[[], list[str]]
+"""Tells what does not stop the process from serving, and still is not as it should be."""
 
 _CHECK_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
@@ -30,11 +32,12 @@ _LOG = log.get(__name__)
 class Health:
     """What a process needs in order to serve, asked at most once a second however often others ask us."""
 
-    def __init__(self, service: str, checks: Mapping[str, Check], clock: Clock) -> None:
+    def __init__(self, service: str, checks: Mapping[str, Check], clock: Clock, notices: Sequence[Notices] = ()) -> None:
         """``checks`` are named after the part they look at: ``postgres.eu``, ``kafka.eu``."""
         self.service = service
         self._checks = checks
         self._clock = clock
+        self._notices = notices
         self._started = clock.monotonic()
         self._asked = float("-inf")
         self._missing: asyncio.Future[list[str]] | None = None
@@ -48,7 +51,7 @@ class Health:
         return await asyncio.shield(self._missing)
 
     async def report(self) -> dict[str, Any]:
-        """``{status, uptime, timestamp, service, missing}``; ``uptime`` is in seconds."""
+        """``{status, uptime, timestamp, service, missing, notices}``; ``uptime`` is in seconds."""
         missing = await self.missing()
         return {
             "status": "degraded" if missing else "ok",
@@ -56,6 +59,7 @@ class Health:
             "timestamp": format_time(self._clock.micros()),
             "service": self.service,
             "missing": missing,
+            "notices": [notice for tell in self._notices for notice in tell()],
         }
 
     async def _ask(self) -> list[str]:

@@ -100,6 +100,14 @@ class Visit:
         self.requests: Counter | None = None
         self.events: Counter | None = None
 
+    def watch_operations(self, used: int, limit: int, minute: int) -> None:
+        """Make the management operations of its company, which Postgres counts, a part of what the answer tells.
+
+        They stand where a producer's events do: no request has both.
+        """
+        self.events = counter = Counter(minute)
+        counter.limit, counter.used = limit, used
+
 
 class Limits:
     """Counts visits, and refuses those that are too many. One a process and service."""

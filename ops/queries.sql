@@ -6,6 +6,12 @@ SELECT id, company_id, workspace_id, expires_at, ip_allowlist, archived, limits 
 -- When these keys were last used; keys that are gone are skipped.
 SELECT note_key_use($1, $2)
 
+-- name: count_processes
+-- How many processes serve requests on this database, by the names of their connections (whether limits need a shared store).
+SELECT count(DISTINCT split_part(application_name, ' ', 2))
+FROM pg_stat_activity
+WHERE datname = current_database() AND application_name ~ '^hyrelog-(ingest|api) '
+
 -- name: list_sources
 -- Where every partition of a topic stands (hyrelog unpark).
 SELECT partition, topic_id, offset_base, next_offset, announced, parked_reason, parked_at

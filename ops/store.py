@@ -1,7 +1,8 @@
-"""What every process asks Postgres of API keys: whose they are, and when they were used."""
+"""What every process asks Postgres: whose keys are whose, when they were used, and which other processes serve."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -57,6 +58,27 @@ class PostgresKeys:
         """Write when keys were last used: microseconds by key id."""
         async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:
             await connection.execute(self._note_use, list(used), list(used.values()), timeout=_QUERY_SECONDS)
+
+
+class PostgresProcesses:
+    """The processes that serve requests, as each region's database sees their connections."""
+
+    def __init__(self, pools: Mapping[Region, Pool]) -> None:
+        self._pools = pools
+        self._count = load_queries("ops")["count_processes"]
+
+    async def count(self) -> int:
+        """How many serve the region that most of them serve. Raises what ``db.is_unavailable`` knows if none can be asked."""
+        answers = await asyncio.gather(*map(self._count_in, self._pools.values()), return_exceptions=True)
+        counts = [answer for answer in answers if isinstance(answer, int)]
+        if not counts:
+            raise ConnectionError("no region's database can be asked")
+        return max(counts)
+
+    async def _count_in(self, pool: Pool) -> int:
+        async with pool.acquire(timeout=_CONNECT_SECONDS) as connection:
+            count: int = await connection.fetchval(self._count, timeout=_QUERY_SECONDS)
+        return count
 
 
 def _key_row(row: Row) -> KeyRow:

@@ -159,10 +159,10 @@ def respond(request: Request, problem: Problem) -> Response:
 
 
 async def _refuse(request: Request, error: Exception) -> Response:
-    return respond(request, _problem_of(error))
+    return respond(request, problem_of(error))
 
 
-def _problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
     """The problem behind what a handler, or the framework itself, raised."""
     if isinstance(error, Problem):
         return error

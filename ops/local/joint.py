@@ -32,12 +32,15 @@ class _Answer:
 
 
 async def serve_joint(first: App, second: App, scope: Scope, receive: Receive, send: Send) -> None:
-    """Ask both, add up ``missing``, and answer as the one that is worse off."""
+    """Ask both, add up what they miss and note, and answer as the one that is worse off."""
     answers = [_Answer(), _Answer()]
     await asyncio.gather(*(app(dict(scope), receive, answer.take) for app, answer in zip((first, second), answers, strict=True)))
-    missing = [name for answer in answers for name in answer.fields.get("missing", ())]
     worse = max(answers, key=lambda answer: (answer.status, len(answer.fields.get("missing", ()))))
-    body = worse.body if not missing else json.dumps({**answers[0].fields, "status": worse.fields["status"], "missing": missing}).encode()
+    fields = {**answers[0].fields, "status": worse.fields.get("status")}
+    for list_name in ("missing", "notices"):
+        if found := [name for answer in answers for name in answer.fields.get(list_name, ())]:
+            fields[list_name] = sorted(set(found))
+    body = json.dumps(fields).encode()
     headers = [(name, value) for name, value in worse.headers if name.lower() != b"content-length"]
     await send({"type": "http.response.start", "status": worse.status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
