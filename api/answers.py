@@ -15,9 +15,9 @@ from schemas.problems import InternalError, Problem, Unavailable
 _ALWAYS: tuple[type[Problem], ...] = (InternalError, Unavailable)
 
 
-def json(body: bytes) -> Response:
+def json(body: bytes, status: int = 200) -> Response:
     """A success with a body that is JSON already. It is the caller's own, and no cache's."""
-    return Response(body, headers={"Cache-Control": "no-store"}, media_type="application/json")
+    return Response(body, status, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
 def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | None) -> Response:
@@ -31,10 +31,11 @@ def time(micros: int | None) -> str | None:
     return None if micros is None else format_time(micros)
 
 
-def documented(model: Any, *problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+def documented(model: Any, *problems: type[Problem], status: int = 200) -> dict[int | str, dict[str, Any]]:
     """The ``responses`` of a route: its success (a pydantic model or a union of some), and each problem it may answer with."""
-    answers: dict[int | str, dict[str, Any]] = {200: {"model": model}}
+    answers: dict[int | str, dict[str, Any]] = {status: {"model": model}}
     for problem in (*problems, *_ALWAYS):
-        answers[problem.code.status] = {"model": Error, "description": f"{problem.code}: {problem.__doc__}"}
+        answer = answers.setdefault(problem.code.status, {"model": Error, "description": ""})
+        answer["description"] = f"{answer['description']} {problem.code}: {problem.__doc__}".lstrip()
     # Without a default, FastAPI documents a 422 of its own that never occurs here.
     return answers | {"default": {"model": Error, "description": "Any other problem, in the same shape."}}

@@ -11,16 +11,19 @@ from typing import TypedDict
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import docs, events, parameters, rejections, schemas, workspaces
+from api import docs, events, keys, parameters, rejections, schemas, workspaces
 from api.context import Parts
 from api.cursor import Cursors
+from api.management import Management
 from api.store import Store
 from ops import health, web
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
 from ops.db import Pool, Timeouts, open_pool
-from ops.door import Door, open_door
+from ops.door import Door
+from ops.entrance import Entrance, open_entrance
 from ops.metrics import Metrics
+from ops.replicas import Notices, process_name
 from ops.settings import Settings
 from schemas.topics import Region
 
@@ -40,14 +43,16 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     """The app. It starts, and answers 503, while databases are away. Metrics go to ``registry``, its own by default."""
     metrics = Metrics(registry or CollectorRegistry())
     checks: dict[str, health.Check] = {}
+    notices: list[Notices] = []
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts, door = await _open(settings, metrics, stack)
+            parts, entrance = await _open(settings, metrics, stack)
+            notices.append(entrance.notices)
             for region in settings.regions:
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
-            yield State(parts=parts, door=door)
+            yield State(parts=parts, door=entrance.door)
 
     app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     web.install(app, metrics)
@@ -56,27 +61,32 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     async def root() -> dict[str, str]:
         return {"service": _SERVICE, "version": app.version, "status": "running"}
 
-    app.include_router(health.router(settings, health.Health(_SERVICE, checks, SystemClock()), metrics.registry))
-    for router in (events.router, workspaces.router, rejections.router, schemas.router):
+    app.include_router(health.router(settings, health.Health(_SERVICE, checks, SystemClock(), notices), metrics.registry))
+    for router in (events.router, workspaces.router, rejections.router, schemas.router, keys.router, keys.managed_router):
         app.include_router(router)
     app.include_router(rejections.operator_router(settings))
     docs.install(app)
     return app
 
 
-async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> tuple[Parts, Door]:
+async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> tuple[Parts, Entrance]:
     pools: dict[Region, Pool] = {}
     key_pools: dict[Region, Pool] = {}
     for region in settings.regions:
         pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
         key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
-    door, _ = open_door(settings, key_pools, CachePolicy(), clock=SystemClock(), metrics=metrics, stack=stack)
-    return Parts(Store(pools, metrics), Cursors(settings.secrets("cursor_secret"))), door
+    clock, store = SystemClock(), Store(pools, metrics)
+    entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
+    management = Management(store, settings.secrets("api_key_secret")[0], clock)
+    cursors = Cursors(settings.secrets("cursor_secret"))
+    return Parts(store, cursors, management, settings.regions, settings.body_timeout_seconds), entrance
 
 
 async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:
     timeouts = Timeouts(statement=settings.statement_timeout_seconds)
-    pool = await open_pool(settings.database_url(region), application_name=_SERVICE, region=region, max_size=size, timeouts=timeouts)
+    pool = await open_pool(
+        settings.database_url(region), application_name=process_name(_SERVICE), region=region, max_size=size, timeouts=timeouts
+    )
     stack.callback(pool.terminate)
     return pool
 

@@ -9,9 +9,11 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.cursor import Cursors
+from api.management import Management
 from api.store import Store
 from ops.auth import Principal
 from schemas.problems import Problem
+from schemas.topics import Region
 
 _KEY = HTTPBearer(scheme_name="API key", description="`Authorization: Bearer hlk_…`, a workspace's or a company's key.", auto_error=False)
 
@@ -22,6 +24,10 @@ class Parts:
 
     store: Store
     cursors: Cursors
+    management: Management
+    regions: tuple[Region, ...]
+    body_timeout: float
+    """Seconds a request body may take to arrive."""
 
 
 def _parts(request: Request) -> Parts:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 import orjson
@@ -14,16 +13,16 @@ from api.cursor import Question
 from api.parameters import EventQuery
 from api.store import EventFilter
 from ops.auth import Principal
+from schemas.ids import is_uuid
 from schemas.problems import NotFound, Unauthorized, ValidationFailed
 from schemas.view import render
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII).fullmatch
 
 
 def check_id(text: str) -> str:
     """An id out of a path. Raises ``NotFound`` for what can be nobody's."""
-    if not _UUID(text):
+    if not is_uuid(text):
         raise NotFound
     return text
 

@@ -138,3 +138,30 @@ class OperatorRejectionPage(_Shape):
 
     data: list[OperatorRejection]
     next_cursor: str | None
+
+
+class Key(_Shape):
+    """An API key as it stands now."""
+
+    id: str
+    prefix: str = Field(description="Its first characters, to tell keys apart by eye.")
+    scope: Literal["WORKSPACE", "COMPANY"]
+    workspace_id: str | None = Field(description="Null for a company key.")
+    name: str
+    status: Literal["ACTIVE", "ROTATED", "EXPIRED", "REVOKED"] = Field(description="ROTATED: replaced, and good until `expiresAt`.")
+    created_at: datetime
+    expires_at: datetime | None
+    last_used_at: datetime | None = Field(description="May lag by some seconds.")
+    ip_allowlist: list[str] = Field(description="Networks in CIDR notation; empty: it may be used from anywhere.")
+
+
+class NewKey(Key):
+    """An API key just made."""
+
+    key: str = Field(description="The key itself. It is stored nowhere and can't be told again.")
+
+
+class RotatedKey(NewKey):
+    """The successor of a key."""
+
+    previous: Key = Field(description="The key it replaces.")

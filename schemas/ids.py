@@ -1,8 +1,11 @@
-"""Event ids: UUID version 7 (RFC 9562 §5.7), so that they sort by the time of receipt and indexes grow at one end."""
+"""Ids: UUIDs in lower case; ours are of version 7 (RFC 9562 §5.7), so that they sort by time and indexes grow at one end."""
 
 from __future__ import annotations
 
+import re
+
 RANDOM_BYTES = 10
+is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 
 
 def uuid7(micros: int, randomness: bytes) -> str:

@@ -1,0 +1,70 @@
+"""Who tries what, and what is told of it in the audit (contract §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import Request
+
+from ops.auth import Principal
+from schemas.audit import Entry, Outcome
+from schemas.context import request_context
+from schemas.ids import is_uuid
+from schemas.keys import key_prefix, parse_key
+from schemas.problems import Problem
+from schemas.topics import Region
+
+_BEARER = "bearer "
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """A request for a management action, and who is behind it. ``company_id`` is ``None`` when the key told of nobody."""
+
+    action: str
+    region: Region
+    company_id: str | None
+    actor: Mapping[str, Any]
+    trace_id: str
+    context: bytes | None
+
+    def done(self, target: Mapping[str, Any], metadata: Mapping[str, Any]) -> Entry:
+        """The entry of an action that is carried out."""
+        return self._entry(Outcome.SUCCESS, target, metadata)
+
+    def refused(self, target: Mapping[str, Any] | None, problem: Problem) -> Entry:
+        """The entry of a refusal. What the caller sent is not in it but for the target's id: it may be anything."""
+        return self._entry(Outcome.DENIED, target, {"status": problem.status, "code": problem.code.value, "reason": problem.sentence})
+
+    def _entry(self, outcome: Outcome, target: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Entry:
+        return Entry(self.action, outcome, self.actor, self.trace_id, target, metadata, self.context)
+
+
+def attempt(request: Request, action: str, caller: Principal | None, *, address: str, regions: Sequence[Region]) -> Attempt:
+    """The attempt that a request is. Without a caller it is the operator's: of the region its key names, else the first one served."""
+    agent = request.headers.get("user-agent")
+    context = request_context(address, None if agent is None else agent.encode("latin-1"))
+    trace: str = request.state.trace_id
+    if caller is None:
+        region, actor = _stranger(request.headers.get("authorization", ""))
+        return Attempt(action, region if region is not None and region in regions else regions[0], None, actor, trace, context)
+    actor = {"id": caller.key_id, "type": "api_key", "scope": caller.scope.name}
+    return Attempt(action, caller.region, caller.company_id, actor, trace, context)
+
+
+def target_of(request: Request, kind: str) -> Mapping[str, Any] | None:
+    """What the path names, if that could be an id at all."""
+    found: str = request.path_params["id"]
+    return {"id": found, "type": kind} if is_uuid(found) else None
+
+
+def _stranger(authorization: str) -> tuple[Region | None, Mapping[str, Any]]:
+    """Whoever sent a bad key, or none: of a key's text, only what anybody may see is told."""
+    text = authorization[len(_BEARER) :].strip(" ")
+    try:
+        name = parse_key(text)
+    except ValueError:
+        return None, {"type": "anonymous"}
+    return name.region, {"type": "api_key", "name": key_prefix(text)}

@@ -1,0 +1,57 @@
+"""Routes whose every use is audited: actions write their own entry, refusals get theirs here (contract §8)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Annotated, Any
+
+from fastapi import Depends, Request, Response
+from fastapi.routing import APIRoute
+
+from api import parameters
+from api.attempt import Attempt, attempt, target_of
+from api.context import Caller, Parts, PartsOf
+from ops.auth import Principal, WrongAddress
+from schemas.problems import InternalError, Problem
+
+Handler = Callable[[Request], Coroutine[Any, Any, Response]]
+
+
+class AuditedRoute(APIRoute):
+    """A route that manages something. Its name is the audit's ``action``, its last tag the type of what the path's id names.
+
+    What the limit of a key or an address turns away never comes here: that limit also bounds what can be written.
+    """
+
+    def get_route_handler(self) -> Handler:
+        """The handler, which writes down what it refuses before it says so."""
+        handle = super().get_route_handler()
+
+        async def audited(request: Request) -> Response:
+            try:
+                return await handle(request)
+            except Problem as problem:
+                if problem.status < InternalError.code.status:
+                    parts: Parts = request.state.parts
+                    target = target_of(request, str(self.tags[-1]))
+                    await parts.management.refuse(_attempt(request, parts), target, problem)
+                raise
+
+        return audited
+
+
+def _attempt(request: Request, parts: PartsOf) -> Attempt:
+    problem = request.state.problem
+    caller: Principal | None = problem.holder if isinstance(problem, WrongAddress) else request.state.visit.caller
+    return attempt(request, request.scope["route"].name, caller, address=request.state.client_address, regions=parts.regions)
+
+
+async def _manager(request: Request, caller: Caller, parts: PartsOf) -> Principal:
+    await parts.management.admit(caller, request.state.visit)
+    parameters.none(request)
+    return caller
+
+
+AttemptOf = Annotated[Attempt, Depends(_attempt)]
+Manager = Annotated[Principal, Depends(_manager)]
+"""A caller who may manage; counted."""
