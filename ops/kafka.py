@@ -112,6 +112,16 @@ async def ensure_topics(settings: Settings) -> None:
         await check_topics(settings, region)
 
 
+async def delete_topics(settings: Settings, region: Region) -> None:
+    """Delete the region's topics with all that is in them. Raises ``TimeoutError`` when the brokers go on knowing them."""
+    doomed = {topic.name for topic in _new_topics(settings, region)}
+    async with _admin(settings, region) as admin:
+        await admin.delete_topics(sorted(doomed))
+    async with asyncio.timeout(_REQUEST_TIMEOUT_MS / 1000):
+        while doomed & (await describe(settings, region)).keys():
+            await asyncio.sleep(0.05)
+
+
 async def _become_known(settings: Settings, region: Region) -> None:
     """In KRaft a creation is answered a moment before every broker knows of the topic."""
     wanted = {topic.name for topic in _new_topics(settings, region)}

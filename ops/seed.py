@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 import typer
@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings
 
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
-from ops.tenancy.registry import Entropy, KeyTerms, Registry, open_registry, random_entropy
+from ops.tenancy.registry import Entropy, KeyTerms, Refused, Registry, open_registry, random_entropy
+from ops.tenancy.reset import reset
 from schemas.plans import PlanName
 from schemas.topics import Region
 
@@ -84,9 +85,18 @@ def register(app: typer.Typer) -> None:
     app.command("seed")(seed_command)
 
 
-def seed_command() -> None:
+def seed_command(
+    reset_first: Annotated[bool, typer.Option("--reset", help="First delete all there is of the region, if it is a demo's.")] = False,
+) -> None:
     """Make the first company (SEED_REGION, SEED_PLAN_TIER); run again, say what is there."""
-    tenant = seed(settings_of(Settings, ambient_environ(Role.ADMIN)), SeedSettings())
+    settings, choice = settings_of(Settings, ambient_environ(Role.OWNER if reset_first else Role.ADMIN)), SeedSettings()
+    try:
+        if reset_first:
+            reset(settings, choice.seed_region)
+        tenant = seed(settings, choice)
+    except Refused as error:
+        typer.echo(f"hyrelog: {error}", err=True)
+        raise typer.Exit(code=1) from None
     workspace = tenant.workspaces[0]
     typer.echo(f"{COMPANY} ({tenant.region}) {tenant.id}\n{WORKSPACE} {workspace.id}\n{PROJECT} {workspace.project_id}")
     if tenant.key is None:

@@ -4,6 +4,15 @@
 -- Which region this database is, and whether it is a demo's.
 SELECT region, is_demo FROM database_region
 
+-- name: is_made
+-- Whether the database has been migrated at all.
+SELECT to_regclass('public.database_region') IS NOT NULL
+
+-- name: others
+-- Who else is connected to this database.
+SELECT string_agg(DISTINCT usename, ', ') FROM pg_stat_activity
+WHERE datname = current_database() AND pid <> pg_backend_pid() AND usename IS NOT NULL
+
 -- name: one_at_a_time
 -- Two seeds at once make one company: the second waits here and then finds it.
 SELECT pg_advisory_xact_lock(hashtextextended('hyrelog.seed', 0))

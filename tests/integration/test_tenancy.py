@@ -1,0 +1,200 @@
+"""The operator's commands: what they change, what they refuse, and that each change is told in the company's audit."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+import pytest
+from typer.testing import CliRunner, Result
+
+from ops.cli import build
+from ops.local.environment import Role
+from ops.seed import SeedSettings, Tenant, seed
+from schemas.keys import Scope, hash_key, parse_key
+from schemas.topics import Region
+from tests.support.managing import told
+from tests.support.stack import LocalStack
+
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+Run: TypeAlias = Callable[..., Result]
+
+
+@pytest.fixture
+def run(servers: LocalStack, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A command against the test's stack, which is to succeed."""
+    monkeypatch.setenv("HYRELOG_STATE", str(servers.state.root))
+
+    def invoke(*words: object, exit_code: int = 0) -> Result:
+        done = CliRunner().invoke(build(), [str(word) for word in words])
+        assert done.exit_code == exit_code, done.output
+        return done
+
+    return invoke
+
+
+@pytest.fixture
+def tenant(servers: LocalStack) -> Tenant:
+    return servers.tenant()
+
+
+async def _actions(superuser: Database, company: UUID) -> list[str]:
+    return [entry.action for entry in await told(superuser, company)]
+
+
+async def _holder(servers: LocalStack, superuser: Database, key: str) -> asyncpg.Record | None:
+    """What services find under the key."""
+    secret = servers.settings(Role.ADMIN).secrets("api_key_secret")[0]
+    return await superuser.fetchrow("SELECT * FROM find_key(ARRAY[$1::bytea])", hash_key(secret, key))
+
+
+async def test_a_company_from_nothing_to_a_working_key(servers: LocalStack, superuser: Database, run: Run) -> None:
+    company, company_key = run("company", "create", "Initech", "--region", "us", "--plan", "STARTER").output.split()
+    workspace, workspace_key = run("workspace", "create", company, "Production").output.split()
+    project = run("project", "create", workspace, "Main").output.strip()
+    found = await _holder(servers, superuser, workspace_key)
+    assert found is not None
+    assert (str(found["company_id"]), str(found["workspace_id"])) == (company, workspace)
+    assert json.loads(found["limits"])["hotDays"] == 30
+    assert [parse_key(key).scope for key in (company_key, workspace_key)] == [Scope.COMPANY, Scope.WORKSPACE]
+    assert await superuser.fetchval("SELECT workspace_id FROM project WHERE id = $1", UUID(project)) == UUID(workspace)
+    assert await _actions(superuser, UUID(company)) == [
+        "company.create",
+        "key.create",
+        "workspace.create",
+        "key.create",
+        "project.create",
+    ]
+
+
+async def test_an_entry_says_who_did_what_to_what(superuser: Database, run: Run, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LOGNAME", "ada")
+    run("company", "plan", tenant.id, "ENTERPRISE")
+    (entry,) = await told(superuser, tenant.id)
+    assert (entry.action, entry.outcome) == ("company.plan", "SUCCESS")
+    assert entry.actor == {"id": "ada", "type": "operator"}
+    assert entry.target == {"id": str(tenant.id), "type": "company"}
+    assert entry.metadata == {"after": "ENTERPRISE", "before": "GROWTH"}
+
+
+async def test_no_audit_holds_a_key(superuser: Database, run: Run, tenant: Tenant) -> None:
+    _, key = run("key", "create", tenant.id, "CI").output.split()
+    record: bytes = await superuser.fetchval("SELECT record FROM audit_outbox WHERE company_id = $1", tenant.id)
+    assert key.encode() not in record
+    assert key[-40:].encode() not in record
+
+
+async def test_archiving_is_seen_by_whoever_looks_the_key_up_and_can_be_taken_back(
+    servers: LocalStack, superuser: Database, run: Run, tenant: Tenant
+) -> None:
+    workspace, seen = tenant.workspaces[0], []
+    for verb in ("archive", "unarchive"):
+        run("workspace", verb, workspace.id)
+        found = await _holder(servers, superuser, workspace.key or "")
+        seen.append(found is not None and found["archived"])
+    assert seen == [True, False]
+    assert await _actions(superuser, tenant.id) == ["workspace.archive", "workspace.unarchive"]
+
+
+async def test_a_revoked_key_is_nobodys(servers: LocalStack, superuser: Database, run: Run, tenant: Tenant) -> None:
+    key = tenant.workspaces[0].key or ""
+    found = await _holder(servers, superuser, key)
+    assert found is not None
+    run("key", "revoke", found["id"])
+    assert await _holder(servers, superuser, key) is None
+    assert "was revoked at" in run("key", "revoke", found["id"], exit_code=1).output
+    assert await _actions(superuser, tenant.id) == ["key.revoke"]
+
+
+async def test_a_key_is_bound_to_networks_and_a_time(servers: LocalStack, superuser: Database, run: Run, tenant: Tenant) -> None:
+    words = (
+        "--workspace",
+        tenant.workspaces[0].id,
+        "--allow",
+        "10.1.2.3/8",
+        "--allow",
+        "2001:db8::1",
+        "--expires",
+        "2030-01-01T00:00:00+0100",
+    )
+    key_id, key = run("key", "create", tenant.id, "Bound", *words).output.split()
+    found = await _holder(servers, superuser, key)
+    assert found is not None
+    assert [str(each) for each in found["ip_allowlist"]] == ["10.0.0.0/8", "2001:db8::1/128"]
+    assert found["expires_at"] == 1_893_452_400_000_000
+    run("key", "allow", key_id)
+    found = await _holder(servers, superuser, key)
+    assert found is not None
+    assert found["ip_allowlist"] == []
+
+
+async def test_overrides_are_merged_checked_and_taken_back(servers: LocalStack, superuser: Database, run: Run) -> None:
+    company = servers.tenant(overrides={}).id
+    run("company", "override", company, "requestsPerMinute=null", "webhooks=7")
+    assert json.loads(run("company", "override", company, "webhooks=", "hotDays=8").output) == {"requestsPerMinute": None, "hotDays": 8}
+    for wrong, reason in (("hotDays=0", "hotDays: must be"), ("hotDay=1", "no plan has such a member"), ("hotDays=x", "is not JSON")):
+        assert reason in run("company", "override", company, wrong, exit_code=1).output
+    assert json.loads(await superuser.fetchval("SELECT overrides FROM company WHERE id = $1", company)) == {
+        "requestsPerMinute": None,
+        "hotDays": 8,
+    }
+    assert await _actions(superuser, company) == ["company.override"] * 2
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "company plan {} FREE",
+        "company override {} hotDays=1",
+        "company show {}",
+        "workspace create {} X",
+        "workspace archive {}",
+        "project create {} X",
+        "key create {} X",
+        "key allow {}",
+        "key revoke {}",
+    ],
+)
+def test_what_is_in_no_region_is_told(run: Run, command: str) -> None:
+    assert re.search("there is no .* in US, EU, UK, AU", run(*command.format(uuid4()).split(), exit_code=1).output)
+
+
+@pytest.mark.parametrize("command", ["workspace archive {}", "project create {} X", "key create {company} X --workspace {}"])
+async def test_an_audit_workspace_is_left_alone(superuser: Database, run: Run, tenant: Tenant, command: str) -> None:
+    audit = await superuser.fetchval("SELECT id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'", tenant.id)
+    assert "AUDIT workspace is read-only" in run(*command.format(audit, company=tenant.id).split(), exit_code=1).output
+    assert await _actions(superuser, tenant.id) == []
+
+
+def test_a_key_is_not_made_for_another_companys_workspace(servers: LocalStack, run: Run, tenant: Tenant) -> None:
+    foreign = servers.tenant().workspaces[0].id
+    assert "is not of company" in run("key", "create", tenant.id, "X", "--workspace", foreign, exit_code=1).output
+
+
+def test_what_is_archived_already_is_told(run: Run, tenant: Tenant) -> None:
+    workspace = tenant.workspaces[0].id
+    assert "is not archived already" in run("workspace", "unarchive", workspace, exit_code=1).output
+    run("workspace", "archive", workspace)
+    assert "is archived already" in run("workspace", "archive", workspace, exit_code=1).output
+
+
+def test_lists_show_what_is_there_and_no_key(servers: LocalStack, run: Run, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    shown = run("company", "show", tenant.id).output
+    assert str(tenant.workspaces[0].project_id) in shown
+    assert (tenant.key or "")[:18] in shown
+    assert (tenant.key or "") not in shown
+    assert str(tenant.id) in run("company", "list", "--region", "us").output
+
+
+async def test_the_first_company_is_audited_from_its_first_moment(servers: LocalStack) -> None:
+    first: Any = seed(servers.settings(Role.ADMIN), SeedSettings(seed_region=Region.AU), overrides={"requestsPerMinute": None})
+    connection = await asyncpg.connect(servers.superuser_url(Region.AU))
+    try:
+        assert (await _actions(connection, first.id))[:2] == ["company.create", "key.create"]
+    finally:
+        await connection.close()
