@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from tests.bench.admission import admission
 from tests.bench.backlog import feed
 from tests.bench.bench import Bench
 from tests.bench.drain import Drain, drain
 from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post
 from tests.bench.stats import Percentiles
-from tests.bench.table import Row, cpu, memory, milliseconds, rate, share
+from tests.bench.table import Row, cpu, memory, microseconds, milliseconds, rate, share
 from tests.bench.verify import verify
 from tests.bench.visible import visible
 
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about.
-FIGURES = ("single", "visible", "stored", "batches", "drain", "verify")
+FIGURES = ("single", "visible", "stored", "batches", "drain", "verify", "admission")
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
 _ENVELOPES = (1, 100)
 _FILL_ENVELOPE = 100
@@ -38,6 +39,7 @@ class Figures:
             "batches": self._batches,
             "drain": self._drain,
             "verify": self._verify,
+            "admission": self._admission,
         }
         rows = []
         for name in FIGURES:
@@ -95,6 +97,16 @@ class Figures:
         self._memory["verify"] = done.peak_bytes
         detail = f"{done.events:,} events in {done.seconds:.1f} s, all intact"
         return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), _cpu_row("verify", done.cost, done.events)]
+
+    async def _admission(self) -> list[Row]:
+        cost = await admission()
+        return [
+            Row("authentication, a single POST", microseconds(cost.authentication), "", "a cached key with an allowlist, behind a proxy"),
+            Row("limits, a single POST", microseconds(cost.limits), "", "the key's requests, the company's events, the headers"),
+            Row(
+                "authentication and limits, a single POST", microseconds(cost.together), "≤ 15 µs", "both in one process, without a server"
+            ),
+        ]
 
     def _posting(self, posting: Posting, target: str, where: str = "") -> list[Row]:
         name = ("single POST" if posting.batch == 1 else f"batches of {posting.batch:,}") + where

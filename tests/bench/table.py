@@ -68,6 +68,11 @@ def milliseconds(value: Percentiles) -> str:
     return f"p50 {value.p50 * 1000:.1f} ms, p99 {value.p99 * 1000:.1f} ms"
 
 
+def microseconds(value: float) -> str:
+    """``4.2 µs`` of seconds."""
+    return f"{value * 1e6:.1f} µs"
+
+
 def cpu(cost: Cost, events: int) -> str:
     """CPU µs an event of each process: ``ingest 60.1 · worker 12.0``."""
     named = [f"{name} {seconds * 1e6 / events:.1f}" for name, seconds in cost.cpu.items() if seconds > 0]

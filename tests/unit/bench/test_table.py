@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.bench.meter import Cost
 from tests.bench.stats import Percentiles
-from tests.bench.table import Row, cpu, markdown, memory, milliseconds, rate, share, with_run
+from tests.bench.table import Row, cpu, markdown, memory, microseconds, milliseconds, rate, share, with_run
 
 ROWS = [Row("single POST", "12,000/s", "≥ 8,000/s", "64 connections"), Row("verify", "150,000/s")]
 
@@ -29,6 +29,7 @@ def test_the_newest_run_stands_on_top_and_the_fourth_goes() -> None:
 def test_figures_are_written_with_their_units() -> None:
     assert rate(12345.6) == "12,346/s"
     assert milliseconds(Percentiles(0.0042, 0.0113)) == "p50 4.2 ms, p99 11.3 ms"
+    assert microseconds(0.00000424) == "4.2 µs"
     assert memory({"ingest": 150 << 20, "wrk": 3 << 20}) == "ingest 150 MiB · wrk 3 MiB"
 
 
