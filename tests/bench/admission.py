@@ -70,8 +70,8 @@ class Gatehouse:
         """Let every key be looked up once."""
         for number in range(self._number):
             key = make_key(Region.EU, Scope.WORKSPACE, number.to_bytes(24))
-            terms = {"limits": per_minute(self._per_minute, self._per_minute), "allowlist": (network(_OFFICE),)}
-            self._keys.add(key, id=f"key-{number}", company_id=f"company-{number}", **terms)
+            limits = per_minute(self._per_minute, self._per_minute)
+            self._keys.add(key, id=f"key-{number}", company_id=f"company-{number}", limits=limits, allowlist=(network(_OFFICE),))
             request = _request(number, key)
             await self._authenticator.authenticate(request.header, self._proxies.client_address(request.scope))
             self._requests.append(request)
