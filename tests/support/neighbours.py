@@ -1,0 +1,141 @@
+"""Companies beside each other with something to see in each, and every kind of caller who might try to see it."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TypeAlias
+from uuid import UUID, uuid4
+
+import asyncpg
+
+from ops.db import use_micros
+from ops.local.environment import Role
+from ops.seed import Tenant
+from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
+from schemas.topics import Region
+from tests.support.chains import BASE_TIME, Chain, store
+from tests.support.managing import LOOPBACK, bind
+from tests.support.stack import LocalStack
+
+Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
+_INSERT_KEY = (
+    "INSERT INTO api_key (id, company_id, workspace_id, key_hash, prefix, name, expires_at, revoked_at) "
+    "VALUES ($1, $2, $3, $4, $5, 'Spent', $6, $7)"
+)
+
+
+class Caller(StrEnum):
+    """Who calls, seen from the workspace that is called about."""
+
+    WORKSPACE = "its key"
+    COMPANY = "its company's key"
+    OTHER_WORKSPACE = "another workspace of its company"
+    OTHER_COMPANY = "another company"
+    FOREIGN_WORKSPACE = "a workspace of another company"
+    OTHER_REGION = "a company of another region"
+    WRONG_REGION = "its key, relabelled to another region"
+    NO_KEY = "nobody"
+    NONSENSE = "no key at all"
+    UNKNOWN = "a key that was never made"
+    EXPIRED_WORKSPACE = "its expired key"
+    EXPIRED_COMPANY = "its company's expired key"
+    REVOKED_WORKSPACE = "its revoked key"
+    REVOKED_COMPANY = "its company's revoked key"
+
+
+NEIGHBOURS = (Caller.OTHER_WORKSPACE, Caller.OTHER_COMPANY, Caller.FOREIGN_WORKSPACE, Caller.OTHER_REGION)
+"""Callers with a good key that is not the workspace's or its company's."""
+STRANGERS = tuple(caller for caller in Caller if caller not in (Caller.WORKSPACE, Caller.COMPANY, *NEIGHBOURS))
+"""Callers without a good key."""
+
+
+@dataclass(frozen=True)
+class Home:
+    """The workspace that is called about, and what of it nobody else may see."""
+
+    company_id: str
+    workspace_id: str
+    project_id: str
+    event_id: str
+    rejected_id: str
+    key_id: str
+    event_ids: frozenset[str]
+
+    @property
+    def names(self) -> Mapping[str, str]:
+        """What stands for its objects in a path."""
+        return {"workspace": self.workspace_id, "event": self.event_id, "key": self.key_id, "rejected": self.rejected_id}
+
+    def shown_in(self, text: str) -> set[str]:
+        """What of its own stands in an answer."""
+        return {own for own in (self.workspace_id, self.rejected_id, self.key_id, *self.event_ids) if own in text}
+
+
+@dataclass(frozen=True)
+class Neighbourhood:
+    """The workspace, and the text of each caller's key; ``None``: no header."""
+
+    home: Home
+    keys: Mapping[Caller, str | None]
+
+
+async def neighbourhood(servers: LocalStack, superuser: Database) -> Neighbourhood:
+    """New companies, each with events, rejections and keys that may manage. ``superuser`` is a connection to US."""
+    own, other, abroad = servers.tenant(workspaces=2), servers.tenant(), servers.tenant(Region.EU)
+    connection = await asyncpg.connect(servers.superuser_url(Region.EU))
+    await use_micros(connection)
+    await _furnish(connection, abroad)
+    await connection.close()
+    await _furnish(superuser, other)
+    return Neighbourhood(await _furnish(superuser, own), await _keys(servers, superuser, own, other, abroad))
+
+
+async def _furnish(superuser: Database, tenant: Tenant) -> Home:
+    """Events and a rejection in each workspace; the first one is the home."""
+    await bind(superuser, tenant, LOOPBACK)
+    homes = []
+    for workspace in tenant.workspaces:
+        chain = Chain(str(tenant.id), str(workspace.id), tenant.region)
+        events = chain.events(3)
+        await store(superuser, chain, events)
+        rejected = uuid4()
+        await superuser.execute(
+            "INSERT INTO rejected VALUES (0, $1, 0, $2, $3, $4, 'POISON', 'could not be stored', $5, $5, '')",
+            uuid4().int >> 70, rejected, tenant.id, workspace.id, BASE_TIME,
+        )  # fmt: skip
+        key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
+        ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key))
+        homes.append(Home(*ids, frozenset(event.id for event in events)))
+    return homes[0]
+
+
+async def _keys(servers: LocalStack, superuser: Database, own: Tenant, other: Tenant, abroad: Tenant) -> dict[Caller, str | None]:
+    secret = servers.settings(Role.API).secrets("api_key_secret")[0]
+    home = own.workspaces[0]
+
+    async def spent(workspace_id: UUID | None, **ends: int) -> str:
+        text = make_key(own.region, Scope.COMPANY if workspace_id is None else Scope.WORKSPACE, secrets.token_bytes(ENTROPY_BYTES))
+        stored = (hash_key(secret, text), key_prefix(text), ends.get("expired"), ends.get("revoked"))
+        await superuser.execute(_INSERT_KEY, uuid4(), own.id, workspace_id, *stored)
+        return text
+
+    company_key = own.key or ""
+    return {
+        Caller.WORKSPACE: home.key,
+        Caller.COMPANY: company_key,
+        Caller.OTHER_WORKSPACE: own.workspaces[1].key,
+        Caller.OTHER_COMPANY: other.key,
+        Caller.FOREIGN_WORKSPACE: other.workspaces[0].key,
+        Caller.OTHER_REGION: abroad.key,
+        Caller.WRONG_REGION: company_key.replace("hlk_us_", "hlk_eu_"),
+        Caller.NO_KEY: None,
+        Caller.NONSENSE: "open sesame",
+        Caller.UNKNOWN: make_key(own.region, Scope.COMPANY, secrets.token_bytes(ENTROPY_BYTES)),
+        Caller.EXPIRED_WORKSPACE: await spent(home.id, expired=BASE_TIME),
+        Caller.EXPIRED_COMPANY: await spent(None, expired=BASE_TIME),
+        Caller.REVOKED_WORKSPACE: await spent(home.id, revoked=BASE_TIME),
+        Caller.REVOKED_COMPANY: await spent(None, revoked=BASE_TIME),
+    }
