@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 import xml.etree.ElementTree as ET
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from ops.addresses import network
+from ops.settings import Settings
+
 _ROOT = Path(__file__).parents[3]
 _COMPOSE = _ROOT / "compose"
 _TEXT = (_COMPOSE / "compose.yaml").read_text()
-_SECRET_NAMES = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|DATABASE_URL")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET")
+_SECRET = "b7c1e0d94a2f68350c9e71d2f4a6b8e3"
+_SECRET_NAMES = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|DATABASE_URL|STORE_URL")
 
 
 @pytest.fixture
@@ -23,7 +29,8 @@ def compose() -> dict[str, Any]:
 
 
 def test_it_runs_the_parts_of_the_embedded_stack(compose: dict[str, Any]) -> None:
-    assert set(compose["services"]) == {"kafka", "postgres", "s3", "prepare", "ingest", "api", "worker", "relay", "operator", "proxy"}
+    servers = {"kafka", "postgres", "s3", "valkey"}
+    assert set(compose["services"]) == servers | {"prepare", "ingest", "api", "worker", "relay", "operator", "proxy"}
 
 
 def test_a_secret_has_no_default_and_stops_compose_when_it_is_missing(compose: dict[str, Any]) -> None:
@@ -58,6 +65,23 @@ def test_nothing_listens_beyond_this_machine(compose: dict[str, Any]) -> None:
     published = [port for service in compose["services"].values() for port in service.get("ports", ())]
     assert published
     assert all(port.startswith("127.0.0.1:") for port in published)
+
+
+def test_who_serves_requests_counts_with_the_others_and_believes_the_proxy_alone(compose: dict[str, Any]) -> None:
+    """Were all of the network trusted, a client could name an origin of its choice: Docker's gateway stands between it and the proxy."""
+    proxy = compose["services"]["proxy"]["networks"]["default"]["ipv4_address"]
+    for name in ("ingest", "api"):
+        environment = compose["services"][name]["environment"] | dict.fromkeys(_SECRETS, _SECRET)
+        settings = Settings(**{variable.lower(): value for variable, value in environment.items()})
+        assert settings.trusted_proxies == (network(proxy),)
+        assert settings.rate_limit_store_url is not None
+
+
+def test_the_proxy_has_an_address_that_nobody_else_is_given(compose: dict[str, Any]) -> None:
+    (config,) = compose["networks"]["default"]["ipam"]["config"]
+    proxy = IPv4Address(compose["services"]["proxy"]["networks"]["default"]["ipv4_address"])
+    assert proxy in IPv4Network(config["subnet"])
+    assert proxy not in IPv4Network(config["ip_range"])
 
 
 def test_every_file_it_mounts_is_there(compose: dict[str, Any]) -> None:
