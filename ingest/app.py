@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,11 @@ from ops import db, health, kafka
 from ops.auth import INGEST_POLICY
 from ops.clock import Clock, SystemClock
 from ops.db import Pool
-from ops.door import Door, open_entrance
+from ops.door import Door
+from ops.entrance import open_entrance
 from ops.metrics import Metrics
 from ops.publish import Publisher
-from ops.replicas import process_name
+from ops.replicas import Notices, process_name
 from ops.settings import Settings
 from ops.web import send_problem, trace_id
 from schemas.problems import MethodNotAllowed, RateLimited
@@ -31,6 +33,11 @@ if TYPE_CHECKING:
 
 _CONNECTIONS = 4
 _SERVICE = "hyrelog-ingest"
+ROUTES: Mapping[str, Callable[[Endpoint, Scope, Receive, Send], Awaitable[None]]] = {
+    "/v1/events": Endpoint.single,
+    "/v1/events/batch": Endpoint.batch,
+}
+"""What is served here by POST, and documented in ``schemas.ingest_openapi``."""
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry, clock: Clock | None = None) -> ASGIApp:
@@ -47,27 +54,25 @@ class IngestApp:
         self._clock = clock
         self._exits = AsyncExitStack()
         self._publishers: dict[Region, Publisher] = {}
-        self._notices: list[health.Notices] = []
+        self._notices: list[Notices] = []
         checks: dict[str, health.Check] = {f"kafka {region}": self._check_kafka(region) for region in settings.regions}
-        self._operations = health.create_app(settings, health.Health(_SERVICE, checks, clock, self._notices), self._metrics)
+        self.operations = health.create_app(settings, health.Health(_SERVICE, checks, clock, self._notices), self._metrics)
         self._door: Door
         self._endpoint: Endpoint
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve one connection."""
-        path = scope.get("path")
-        if scope["type"] == "http" and path in ("/v1/events", "/v1/events/batch"):
-            if scope["method"] != "POST":
-                await self._refuse_method(scope, send)
-            elif path == "/v1/events":
-                await self._endpoint.single(scope, receive, send)
+        handle = ROUTES.get(scope["path"]) if scope["type"] == "http" else None
+        if handle is not None:
+            if scope["method"] == "POST":
+                await handle(self._endpoint, scope, receive, send)
             else:
-                await self._endpoint.batch(scope, receive, send)
+                await self._refuse_method(scope, send)
         elif scope["type"] == "lifespan":
             await self._lifespan(receive, send)
         else:
             scope.setdefault("state", {})["door"] = self._door
-            await self._operations(scope, receive, send)
+            await self.operations(scope, receive, send)
 
     async def _refuse_method(self, scope: Scope, send: Send) -> None:
         visit, problem = await self._door.enter(scope)

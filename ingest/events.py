@@ -18,7 +18,7 @@ from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
 from ops import log, web
 from ops.auth import Principal
 from ops.clock import Clock
-from ops.door import Entrance
+from ops.entrance import Entrance
 from ops.limits import Visit
 from ops.metrics import Metrics
 from schemas import view

@@ -108,7 +108,7 @@ class _Hit:
     refresh_at: float
     fresh_until: float
     known_until: float
-    used_at: float = 0.0
+    used_at: float = float("-inf")
     admitted: set[str] = field(default_factory=set)
     """Addresses that its allowlist lets in: matching one takes 1 µs an entry."""
 
@@ -171,9 +171,9 @@ class Authenticator:
         return self._digest(header) in self._hits
 
     def used_since(self, region: Region, moment: float) -> dict[str, int]:
-        """When the region's keys were last used, in microseconds by key id, of those used after ``moment`` (monotonic)."""
+        """When the region's keys were last used, in microseconds by key id, of those used at ``moment`` (monotonic) or later."""
         epoch = self._clock.micros() - round(self._monotonic() * 1e6)
-        hits = [hit for hit in self._hits.values() if hit.used_at > moment and hit.principal.region is region]
+        hits = [hit for hit in self._hits.values() if hit.used_at >= moment and hit.principal.region is region]
         hits.sort(key=lambda hit: hit.used_at)
         return {hit.principal.key_id: epoch + round(hit.used_at * 1e6) for hit in hits}
 
@@ -279,7 +279,7 @@ class Authenticator:
             refresh_at=now + policy.refresh_after,
             fresh_until=now + min(policy.fresh, left),
             known_until=now + min(policy.outlive_outage, left),
-            used_at=before.used_at if before else 0.0,
+            used_at=before.used_at if before else float("-inf"),
         )
         _put(self._hits, digest, hit, policy.max_hits)
         return hit

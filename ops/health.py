@@ -15,14 +15,13 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from ops import log, web
 from ops.clock import Clock
 from ops.metrics import Metrics
+from ops.replicas import Notices
 from ops.settings import Settings
 from schemas.event import format_time
 from schemas.problems import Unauthorized
 
 Check = Callable[[], Awaitable[object]]
 """Raises, or takes too long, when the part it is named after is missing."""
-Notices = Callable[[], list[str]]
-"""Tells what does not stop the process from serving, and still is not as it should be."""
 
 _CHECK_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0

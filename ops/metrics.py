@@ -90,13 +90,13 @@ class Metrics:
 
     def _auth_and_api(self, to: CollectorRegistry) -> None:
         self.rate_limited = Counter(
-            "hyrelog_rate_limited_requests",
+            "hyrelog_auth_limited_requests",
             "How many requests were refused by which limit (key, events, address)?",
             ("limit",),
             registry=to,
         )
         self.rate_limit_store_errors = Counter(
-            "hyrelog_rate_limit_store_errors",
+            "hyrelog_auth_limit_store_errors",
             "How often could the shared counts not be reached, so that each process counts alone?",
             registry=to,
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from hashlib import sha256
 from typing import Protocol
 
@@ -14,6 +15,8 @@ from ops import log
 from ops.db import is_unavailable
 from ops.shared_limits import SharedLimits
 
+Notices = Callable[[], list[str]]
+"""Tells what does not stop the process from serving, and still is not as it should be."""
 _LOOK_SECONDS = 30.0
 _TOKEN_DIGITS = 8
 _ALONE = "rate limits: {} processes serve and each counts alone, set RATE_LIMIT_STORE_URL"

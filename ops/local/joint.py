@@ -39,7 +39,7 @@ async def serve_joint(first: App, second: App, scope: Scope, receive: Receive, s
     fields = {**answers[0].fields, "status": worse.fields.get("status")}
     for list_name in ("missing", "notices"):
         if found := [name for answer in answers for name in answer.fields.get(list_name, ())]:
-            fields[list_name] = sorted(set(found))
+            fields[list_name] = list(dict.fromkeys(found))
     body = json.dumps(fields).encode()
     headers = [(name, value) for name, value in worse.headers if name.lower() != b"content-length"]
     await send({"type": "http.response.start", "status": worse.status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})

@@ -14,7 +14,7 @@ import uvicorn
 @asynccontextmanager
 async def served(app: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client to the app, lifespan and all."""
-    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on"))
+    server = uvicorn.Server(uvicorn.Config(app, port=0, log_config=None, access_log=False, lifespan="on", proxy_headers=False))
     serving = asyncio.create_task(server._serve())  # `serve` would take over the signal handlers
     while not server.started:
         if serving.done():

@@ -10,11 +10,11 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ops.addresses import Proxies, network
-from ops.auth import INGEST_POLICY, Authenticator
+from ops.auth import INGEST_POLICY, Authenticator, WrongAddress
 from ops.door import Door
 from ops.limits import NO_LIMIT, Limits
 from ops.metrics import Metrics
-from schemas.problems import Forbidden, Problem, RateLimited, Unauthorized, Unavailable
+from schemas.problems import Problem, RateLimited, Unauthorized, Unavailable
 from schemas.topics import Region
 from tests.support.keys import HEADER, SECRET, FakeClock, FakeKeys, header, per_minute
 
@@ -126,7 +126,7 @@ async def test_a_key_from_a_wrong_address_counts_against_that_address_and_not_ag
     case = Case(per_address=2)
     case.keys.add(limits=per_minute(1), allowlist=(network("192.0.2.1"),))
     thief = [type((await case.enter(peer="198.51.100.1"))[0]) for _ in range(3)]
-    assert thief == [Forbidden, Forbidden, RateLimited]
+    assert thief == [WrongAddress, WrongAddress, RateLimited]
     assert (await case.enter())[0] is None
 
 

@@ -79,7 +79,7 @@ async def test_the_inside_needs_the_token(client: httpx.AsyncClient, path: str, 
 async def test_internal_health_says_how_it_is_doing(client: httpx.AsyncClient, parts: Parts, token: str) -> None:
     parts.here = False
     report = (await client.get("/internal/health", headers={"x-internal-token": token})).json()
-    assert report.keys() == {"status", "uptime", "timestamp", "service", "missing"}
+    assert report.keys() == {"status", "uptime", "timestamp", "service", "missing", "notices"}
     assert (report["status"], report["service"], report["missing"]) == ("degraded", "worker", ["postgres.eu"])
 
 

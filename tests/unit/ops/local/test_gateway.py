@@ -113,3 +113,18 @@ async def test_ready_names_what_either_app_misses(ingest: Missing, api: Missing,
     async with httpx.AsyncClient(transport=transport, base_url="http://toy") as client:
         found = await client.get("/ready")
     assert (found.status_code, found.json()) == (status, answer)
+
+
+async def test_internal_health_tells_what_either_app_notes_once() -> None:
+    def noting(*notices: str) -> App:
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            body = json.dumps({"status": "ok", "missing": [], "notices": notices}).encode()
+            await send({"type": "http.response.start", "status": 200, "headers": []})
+            await send({"type": "http.response.body", "body": body})
+
+        return app
+
+    transport = httpx.ASGITransport(Dispatcher(noting("alone", "slow"), noting("alone")))
+    async with httpx.AsyncClient(transport=transport, base_url="http://toy") as client:
+        found = await client.get("/internal/health")
+    assert found.json() == {"status": "ok", "missing": [], "notices": ["alone", "slow"]}
