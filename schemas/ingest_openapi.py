@@ -86,7 +86,12 @@ _PROBLEMS: Final = dict(
     (
         _problem(Code.VALIDATION_ERROR, "The body or a header is not valid; `details` name each index and field."),
         _problem(Code.UNAUTHORIZED, "A valid API key is required."),
-        _problem(Code.FORBIDDEN, "Only a workspace's key may write."),
+        _problem(
+            Code.FORBIDDEN,
+            "Only a workspace's key may write, from an address on its allowlist. "
+            f"{Code.WORKSPACE_ARCHIVED}: the workspace takes no more events. "
+            f"{Code.PLAN_RESTRICTED}: the plan takes the standard categories only.",
+        ),
         _problem(Code.REQUEST_TIMEOUT, "The body arrived too slowly."),
         _problem(Code.PAYLOAD_TOO_LARGE, "The body, unpacked, or an event in it is too large."),
         _problem(Code.UNSUPPORTED_MEDIA_TYPE, "The content type or coding is not supported."),

@@ -43,7 +43,18 @@ async def test_reading_and_writing_are_in_one_document(document: dict[str, Any])
 
 async def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     for reference in references(document):
-        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+        _, components, kind, name = reference.split("/")
+        assert name in document[components][kind]
+
+
+async def test_every_answer_but_the_open_ones_tells_of_limits(document: dict[str, Any]) -> None:
+    for path, operations in document["paths"].items():
+        is_open = path in ("/", "/health", "/ready") or path.startswith("/internal/")
+        for operation in operations.values():
+            told = ["X-RateLimit-Remaining" in answer.get("headers", ()) for answer in operation["responses"].values()]
+            assert set(told) == {not is_open}, path
+            assert ("429" in operation["responses"]) == (not is_open), path
+            assert "403" in operation["responses"] or not operation.get("security"), path
 
 
 async def test_422_is_nowhere_and_every_status_is_one_of_ours(document: dict[str, Any]) -> None:
