@@ -85,7 +85,12 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
 async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:
     timeouts = Timeouts(statement=settings.statement_timeout_seconds)
     pool = await open_pool(
-        settings.database_url(region), application_name=process_name(_SERVICE), region=region, max_size=size, timeouts=timeouts
+        settings.database_url(region),
+        application_name=process_name(_SERVICE),
+        region=region,
+        max_size=size,
+        timeouts=timeouts,
+        stateful=False,
     )
     stack.callback(pool.terminate)
     return pool

@@ -26,6 +26,17 @@ _GRANTS = """
     WHERE c.relnamespace = 'public'::regnamespace
     ORDER BY 1, 2, 3, 4
 """
+_TO_EVERYBODY = """
+    SELECT c.relname::text, a.privilege_type FROM pg_class c CROSS JOIN aclexplode(c.relacl) a
+    WHERE c.relnamespace = 'public'::regnamespace AND a.grantee = 0
+    UNION ALL
+    SELECT t.attrelid::regclass::text, a.privilege_type FROM pg_attribute t CROSS JOIN aclexplode(t.attacl) a
+    JOIN pg_class c ON c.oid = t.attrelid WHERE c.relnamespace = 'public'::regnamespace AND a.grantee = 0
+    UNION ALL
+    SELECT p.oid::regprocedure::text, a.privilege_type
+    FROM pg_proc p CROSS JOIN aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) a
+    WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace AND a.grantee = 0
+"""
 _FUNCTIONS = """
     SELECT p.oid::regprocedure::text, o.rolname, (
       SELECT string_agg(r.rolname, ', ' ORDER BY r.rolname) FROM aclexplode(p.proacl) a JOIN pg_roles r ON r.oid = a.grantee
@@ -84,6 +95,11 @@ def test_the_page_lists_each_roles_rights_on_each_table(database: psycopg.Connec
 
 def test_the_page_lists_what_reaches_over_the_walls(database: psycopg.Connection) -> None:
     assert _rows("Functions over the walls", 3) == set(database.execute(_FUNCTIONS))
+
+
+def test_nothing_is_granted_to_everybody(database: psycopg.Connection) -> None:
+    """What PUBLIC may do stands in no role's list."""
+    assert database.execute(_TO_EVERYBODY).fetchall() == []
 
 
 def test_only_tenants_have_policies_that_ask_who_they_are(database: psycopg.Connection) -> None:

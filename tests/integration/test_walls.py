@@ -91,9 +91,10 @@ async def _side(servers: LocalStack, superuser: Database) -> Side:
 
 @pytest.fixture
 async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
-    """The API's pool, of one connection."""
+    """The API's pool, of one connection: nothing is reset between requests but what they end themselves."""
     url = servers.settings(Role.API).database_url(Region.US)
-    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=Timeouts(statement=5.0))
+    timeouts = Timeouts(statement=5.0)
+    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts, stateful=False)
     yield opened
     opened.terminate()
 
@@ -234,6 +235,15 @@ async def test_a_workspace_keys_caller_sees_its_workspace_alone(pool: Pool, side
     async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company, str(workspace), readonly=True):
         found = await connection.fetch(f"SELECT DISTINCT {column} FROM {table}")
     assert [row[0] for row in found] == [workspace]
+
+
+@pytest.mark.parametrize(("table", "seen"), [("api_key_use", 1), ("management_use", 0)])
+async def test_a_workspace_keys_caller_sees_nothing_of_its_companys_other_keys(
+    pool: Pool, sides: tuple[Side, Side], table: str, seen: int
+) -> None:
+    workspace = str(sides[0].tenant.workspaces[0].id)
+    async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company, workspace, readonly=True):
+        assert await connection.fetchval(f"SELECT count(*) FROM {table}") == seen
 
 
 async def test_another_companys_workspace_is_nothing(pool: Pool, sides: tuple[Side, Side]) -> None:

@@ -208,8 +208,10 @@ CREATE POLICY tenant ON project TO hyrelog_api
 -- A workspace key sees itself and its fellows, never the company's keys.
 CREATE POLICY tenant ON api_key TO hyrelog_api
   USING (company_id = tenant_company() AND (tenant_workspace() IS NULL OR workspace_id = tenant_workspace()));
-CREATE POLICY tenant ON api_key_use TO hyrelog_api USING (company_id = tenant_company());
-CREATE POLICY tenant ON management_use TO hyrelog_api USING (company_id = tenant_company());
+CREATE POLICY tenant ON api_key_use TO hyrelog_api
+  USING (company_id = tenant_company() AND (tenant_workspace() IS NULL OR EXISTS (SELECT FROM api_key k WHERE k.id = key_id)));
+-- Management is a company key's.
+CREATE POLICY tenant ON management_use TO hyrelog_api USING (company_id = tenant_company() AND tenant_workspace() IS NULL);
 CREATE POLICY tenant ON chain_head TO hyrelog_api
   USING (company_id = tenant_company() AND (tenant_workspace() IS NULL OR workspace_id = tenant_workspace()));
 CREATE POLICY tenant ON events TO hyrelog_api
