@@ -96,8 +96,9 @@ class Gate:
             self._closed = dict.fromkeys(partitions, _MISMATCH)
             raise
         half = self._settings.topic_retention_hours * 3_600_000 // 2
-        young = await self._view.first_since(self._topic, partitions, self._clock.micros() // 1000 - half)
+        # In this order: a first young record that comes between the two questions must not pass for an old one.
         bounds = await self._view.bounds(self._topic, partitions)
+        young = await self._view.first_since(self._topic, partitions, self._clock.micros() // 1000 - half)
         return [number for number in partitions if _next_offset(standing.get(number)) < _old_end(young.get(number), bounds[number])]
 
     async def _drop_view(self) -> None:
