@@ -50,7 +50,7 @@ def attempt(request: Request, action: str, caller: Principal | None, *, address:
     if caller is None:
         region, actor = _stranger(request.headers.get("authorization", ""))
         return Attempt(action, region if region is not None and region in regions else regions[0], None, actor, trace, context)
-    actor = {"id": caller.key_id, "type": "api_key", "scope": caller.scope.name}
+    actor = {"id": caller.key_id, "type": "key", "scope": caller.scope.name}
     return Attempt(action, caller.region, caller.company_id, actor, trace, context)
 
 
@@ -67,4 +67,4 @@ def _stranger(authorization: str) -> tuple[Region | None, Mapping[str, Any]]:
         name = parse_key(text)
     except ValueError:
         return None, {"type": "anonymous"}
-    return name.region, {"type": "api_key", "name": key_prefix(text)}
+    return name.region, {"type": "key", "name": key_prefix(text)}

@@ -18,7 +18,7 @@ Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
 class AuditedRoute(APIRoute):
-    """A route that manages something. Its name is the audit's ``action``, its last tag the type of what the path's id names.
+    """A route that manages something. Its name is the audit's ``action``; its path is ``/v1/{plural of what the id names}/{id}/…``.
 
     What the limit of a key or an address turns away never comes here: that limit also bounds what can be written.
     """
@@ -26,6 +26,7 @@ class AuditedRoute(APIRoute):
     def get_route_handler(self) -> Handler:
         """The handler, which writes down what it refuses before it says so."""
         handle = super().get_route_handler()
+        kind = self.path.split("/")[2].removesuffix("s")
 
         async def audited(request: Request) -> Response:
             try:
@@ -33,8 +34,7 @@ class AuditedRoute(APIRoute):
             except Problem as problem:
                 if problem.status < InternalError.code.status:
                     parts: Parts = request.state.parts
-                    target = target_of(request, str(self.tags[-1]))
-                    await parts.management.refuse(_attempt(request, parts), target, problem)
+                    await parts.management.refuse(_attempt(request, parts), target_of(request, kind), problem)
                 raise
 
         return audited

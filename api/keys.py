@@ -31,7 +31,7 @@ MAX_OVERLAP_SECONDS = 86_400
 MAX_NETWORKS = 100
 
 router = APIRouter(prefix="/v1", tags=["keys"])
-managed_router = APIRouter(prefix="/v1", route_class=AuditedRoute)
+managed_router = APIRouter(prefix="/v1", tags=["keys"], route_class=AuditedRoute)
 _REFUSALS: tuple[type[Problem], ...] = (
     ValidationFailed,
     Unauthorized,
@@ -62,8 +62,7 @@ class RotationWish(body.Body):
 
 @managed_router.post(
     "/workspaces/{id}/keys",
-    name="api_key.create",
-    tags=["keys", "workspace"],
+    name="key.create",
     summary="Make a workspace key",
     status_code=201,
     response_class=Response,
@@ -84,8 +83,7 @@ async def create_key(id: str, request: Request, caller: Manager, attempt: Attemp
 
 @managed_router.post(
     "/keys/{id}/rotate",
-    name="api_key.rotate",
-    tags=["keys", "api_key"],
+    name="key.rotate",
     summary="Replace a key by a new one of the same scope, allowlist and expiry",
     status_code=201,
     response_class=Response,

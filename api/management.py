@@ -72,7 +72,7 @@ class Key:
 
     def target(self) -> dict[str, Any]:
         """As an entry of the audit names it."""
-        return {"id": self.id, "type": "api_key", "name": self.terms.name, "prefix": self.prefix}
+        return {"id": self.id, "type": "key", "name": self.terms.name, "prefix": self.prefix}
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,17 +10,21 @@ from __future__ import annotations
 
 import asyncio
 import getpass
-from typing import Annotated
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import db
+from ops import audit, db
+from ops.clock import SystemClock
 from ops.kafka import Bounds, LogView, Topic
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
+from schemas.audit import Entry, Outcome
 from schemas.event import format_time
 from schemas.topics import Region, ingest_topic
 
@@ -86,6 +90,7 @@ async def release(settings: Settings, region: Region, partition: int, from_offse
                 "reason": reason,
             }
             await connection.execute(sql["record_decision"], getpass.getuser(), "UNPARK", orjson.dumps(detail).decode())
+            await audit.write(connection, _entry(detail), region=region, company_id=None, now=SystemClock().micros())
     finally:
         await pool.close()
     return f"{region} partition {partition} goes on at offset {start} (position {row['next_offset']})"
@@ -100,6 +105,13 @@ def _start(row: db.Row, topic: Topic, bounds: Bounds) -> int:
     if row["topic_id"] != topic.id or stood > bounds.end:
         return bounds.start
     return max(stood, bounds.start)
+
+
+def _entry(detail: Mapping[str, Any]) -> Entry:
+    """The decision as the operator's audit tells it: it concerns every company of the partition."""
+    actor = {"id": getpass.getuser(), "type": "operator"}
+    target = {"id": f"{detail['region']}/{detail['partition']}", "type": "partition"}
+    return Entry("partition.unpark", Outcome.SUCCESS, actor, secrets.token_hex(16), target, detail)
 
 
 async def _look(settings: Settings, region: Region, partition: int) -> tuple[Topic, Bounds]:
