@@ -92,11 +92,12 @@ class Table:
 class Visit:
     """One request: from where, by whom, and the counters of the limits that hold for it (``None``: no limit)."""
 
-    __slots__ = ("address", "caller", "events", "requests")
+    __slots__ = ("address", "caller", "events", "minute", "requests")
 
     def __init__(self, address: str) -> None:
         self.address = address
         self.caller: Principal | None = None
+        self.minute = 0
         self.requests: Counter | None = None
         self.events: Counter | None = None
 
@@ -128,20 +129,21 @@ class Limits:
     def request(self, visit: Visit, caller: Principal) -> None:
         """Count a request of a good key. Raises ``RateLimited``."""
         visit.caller = caller
+        visit.minute = minute = self._micros() // MINUTE_MICROS
         limit = caller.limits.requests_per_minute
         if limit is None:
             visit.requests = None
             return
-        visit.requests = counter = self._keys.of(caller.key_id, limit, self._micros() // MINUTE_MICROS)
+        visit.requests = counter = self._keys.of(caller.key_id, limit, minute)
         if counter.used + counter.elsewhere >= limit:
             self._refuse("key", f"This key may make {limit:,} requests a minute.")
         counter.used += 1
 
     def watch_events(self, visit: Visit, caller: Principal) -> None:
-        """Make the events that the company may still send a part of what the answer tells."""
+        """Make the events that the company may still send a part of what the answer tells; after ``request``."""
         limit = caller.limits.events_per_minute
         if limit is not None:
-            visit.events = self._companies.of(caller.company_id, limit, self._micros() // MINUTE_MICROS)
+            visit.events = self._companies.of(caller.company_id, limit, visit.minute)
 
     def take_events(self, visit: Visit, count: int) -> None:
         """Count the events of a watched request, all or none. Raises ``RateLimited``."""
@@ -174,12 +176,13 @@ class Limits:
 
     def headers(self, visit: Visit) -> RateHeaders:
         """``X-RateLimit-*`` of the limit with the least left."""
-        counter, events = visit.requests, visit.events
-        if counter is None or (events is not None and events.left < counter.left):
-            counter = events
-        if counter is None:
-            return [(b"x-ratelimit-limit", b"%d" % NO_LIMIT), (b"x-ratelimit-remaining", b"%d" % NO_LIMIT), self._reset_header()]
-        return [(b"x-ratelimit-limit", b"%d" % counter.limit), (b"x-ratelimit-remaining", b"%d" % counter.left), self._reset_header()]
+        limit = left = NO_LIMIT
+        for counter in (visit.requests, visit.events):
+            if counter is not None:
+                rest = counter.limit - counter.used - counter.elsewhere  # not ``left``: a property costs 0.2 µs
+                if rest < left:
+                    limit, left = counter.limit, rest
+        return [(b"x-ratelimit-limit", b"%d" % limit), (b"x-ratelimit-remaining", b"%d" % max(0, left)), self._reset_header()]
 
     def _reset_header(self) -> tuple[bytes, bytes]:
         """When the minute ends. Written once a minute: writing a time costs 1 µs."""

@@ -91,6 +91,8 @@ def test_any_request_is_answered_as_documented(producer: Producer, body: bytes, 
 @given(value=POSTED.map(lambda event: {name: value for name, value in event.items() if name != "timestamp"}))
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 def test_any_valid_event_is_stored_as_sent(producer: Producer, value: dict[str, Any]) -> None:
+    if value.get("projectId") is not None:
+        value["projectId"] = str(producer.workspace.project_id)  # no other is valid
     event = producer.store(value)
     for name in ("category", "action", "projectId", "tenantId", "outcome", "actor", "resource", "metadata"):
         assert event[name] == value.get(name)
