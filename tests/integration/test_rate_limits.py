@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 
@@ -88,10 +89,15 @@ async def test_the_limit_of_addresses_can_be_off(stack: LocalStack) -> None:
 
 @pytest.mark.parametrize("app", [api, ingest])
 async def test_a_second_process_without_a_shared_store_is_told_to_the_operator(stack: LocalStack, app: type) -> None:
-    """Only the gateway's own connections and ours are there: two processes."""
-    async with app(stack) as client:
-        url = stack.superuser_url()
-        connection = await asyncpg.connect(url, server_settings={"application_name": "hyrelog-api another"})
-        health = await client.get("/internal/health", headers={"x-internal-token": stack.internal_token})
-        await connection.close()
-    assert [notice for notice in health.json()["notices"] if "RATE_LIMIT_STORE_URL" in notice]
+    other = await asyncpg.connect(stack.superuser_url(), server_settings={"application_name": "hyrelog-api another"})
+    async with app(stack) as client, asyncio.timeout(10):
+        while not await notices(client, stack):
+            await asyncio.sleep(0.02)
+        assert "RATE_LIMIT_STORE_URL" in (await notices(client, stack))[0]
+    await other.close()
+
+
+async def notices(client: httpx.AsyncClient, stack: LocalStack) -> list[str]:
+    health = await client.get("/internal/health", headers={"x-internal-token": stack.internal_token})
+    told_there: list[str] = health.json()["notices"]
+    return told_there
