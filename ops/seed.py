@@ -10,14 +10,17 @@ from uuid import UUID
 import typer
 from pydantic_settings import BaseSettings
 
-from ops.local.environment import Role, ambient_environ, settings_of
+from ops.local.environment import Role, ambient_environ, ambient_stack, settings_of
+from ops.local.state import State
 from ops.settings import Settings
 from ops.tenancy.registry import Entropy, KeyTerms, Refused, Registry, open_registry, random_entropy
 from ops.tenancy.reset import reset
+from schemas.keys import ENTROPY_BYTES, Scope
 from schemas.plans import PlanName
 from schemas.topics import Region
 
 COMPANY, WORKSPACE, PROJECT = "Acme Corp", "Production", "Main App"
+_DEMO_OVERRIDES = {"requestsPerMinute": None, "eventsPerMinute": None}
 _COMPANY_KEY, _WORKSPACE_KEY = KeyTerms("First company key"), KeyTerms("First workspace key")
 
 
@@ -54,6 +57,16 @@ def seed(
     with open_registry(settings, choice.seed_region, entropy=entropy) as registry:
         registry.run("one_at_a_time")
         return find(registry, COMPANY) or create(registry, COMPANY, choice.seed_plan_tier, (WORKSPACE,), overrides)
+
+
+def seed_demo(state: State, settings: Settings, choice: SeedSettings) -> Tenant:
+    """``seed`` for the local stack: load can be tried on its company, and its keys are the stack's own secrets."""
+    return seed(settings, choice, entropy=lambda scope: demo_entropy(state, scope), overrides=_DEMO_OVERRIDES)
+
+
+def demo_entropy(state: State, scope: Scope) -> bytes:
+    """Of the demo's keys: so that ``demo.env`` can be written again at any time."""
+    return bytes.fromhex(state.secret(f"demo.{scope.name.lower()}"))[:ENTROPY_BYTES]
 
 
 def find(registry: Registry, name: str) -> Tenant | None:
@@ -93,7 +106,8 @@ def seed_command(
     try:
         if reset_first:
             reset(settings, choice.seed_region)
-        tenant = seed(settings, choice)
+        stack = ambient_stack()
+        tenant = seed(settings, choice) if stack is None else seed_demo(stack, settings, choice)
     except Refused as error:
         typer.echo(f"hyrelog: {error}", err=True)
         raise typer.Exit(code=1) from None

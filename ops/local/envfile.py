@@ -6,24 +6,16 @@ from pathlib import Path
 
 from ops.local.environment import Role, database_name, database_url, object_store, service_settings
 from ops.local.state import State, write_private
-from ops.seed import SeedSettings, Tenant, seed
-from schemas.keys import ENTROPY_BYTES, Scope, make_key
+from ops.seed import SeedSettings, Tenant, demo_entropy, seed_demo
+from schemas.keys import Scope, make_key
 from schemas.topics import REGIONS
 
 FILE = "demo.env"
-# So that load can be tried on the demo.
-_OVERRIDES = {"requestsPerMinute": None, "eventsPerMinute": None}
-
-
-def demo_entropy(state: State, scope: Scope) -> bytes:
-    """Of the demo's keys: out of the stack's own secrets, so that the file can be written again at any time."""
-    return bytes.fromhex(state.secret(f"demo.{scope.name.lower()}"))[:ENTROPY_BYTES]
 
 
 def write_demo_env(state: State) -> Path:
     """Seed the demo's company where it is missing and write the file. Returns its path."""
-    settings = service_settings(state, Role.ADMIN)
-    tenant = seed(settings, SeedSettings(), entropy=lambda scope: demo_entropy(state, scope), overrides=_OVERRIDES)
+    tenant = seed_demo(state, service_settings(state, Role.ADMIN), SeedSettings())
     path = state.root / FILE
     write_private(path, "".join(f"{name}={value}\n" for name, value in _values(state, tenant).items()))
     return path

@@ -99,7 +99,11 @@ def service_settings(state: State, role: Role) -> Settings:
 
 def ambient_environ(role: Role) -> dict[str, str]:
     """The environment an operator's command works in: this process's own, or the local stack's when that names no database."""
-    own = dict(os.environ)
-    if any(name.startswith("DATABASE_URL_") for name in own) or not State.exists(default_root()):
-        return own
-    return service_environ(State(default_root()), role)
+    stack = ambient_stack()
+    return dict(os.environ) if stack is None else service_environ(stack, role)
+
+
+def ambient_stack() -> State | None:
+    """The local stack, where an operator's command works on it."""
+    is_elsewhere = any(name.startswith("DATABASE_URL_") for name in os.environ)
+    return None if is_elsewhere or not State.exists(default_root()) else State(default_root())

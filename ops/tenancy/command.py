@@ -12,7 +12,7 @@ from uuid import UUID
 import psycopg
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops.addresses import network
 from ops.local.environment import Role, ambient_environ, settings_of
@@ -55,7 +55,7 @@ def company_create(
 
 def company_list(region: Where = None) -> None:
     """List companies."""
-    table = Table("region", "id", "name", "plan", "overrides")
+    table = Table("region", _id_column(), "name", "plan", "overrides")
     settings = _settings()
     for each in (region,) if region else settings.regions:
         with _told(), open_registry(settings, each) as registry:
@@ -66,7 +66,7 @@ def company_list(region: Where = None) -> None:
 
 def company_show(id: UUID, region: Where = None) -> None:
     """Show a company's workspaces, projects and keys."""
-    table = Table("what", "id", "name", "")
+    table = Table("what", _id_column(), "name", "")
     with _holding(Kind.COMPANY, id, region) as registry:
         for query in ("workspaces", "projects", "keys"):
             for found, name, *rest in registry.run(query, id):
@@ -152,6 +152,11 @@ def key_revoke(id: UUID, region: Where = None) -> None:
 
 def _settings() -> Settings:
     return settings_of(Settings, ambient_environ(Role.ADMIN))
+
+
+def _id_column() -> Column:
+    """Whole, however narrow the terminal: it is what the commands take."""
+    return Column("id", no_wrap=True, min_width=36)
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from typer.testing import CliRunner, Result
 from ops.cli import build
 from ops.db import use_micros
 from ops.kafka import Topic, describe, producer
+from ops.local.envfile import read_env, write_demo_env
 from ops.local.environment import Role
 from ops.seed import SeedSettings, seed
 from schemas.topics import Region, events_topic, ingest_topic, rejected_topic
@@ -82,6 +83,16 @@ async def test_a_demo_begins_anew(servers: LocalStack) -> None:
     anew = await _topics(servers)
     assert all(anew[name].id != topics[name].id and anew[name].partitions == topics[name].partitions for name in TOPICS)
     assert "Keys, shown this once" in done.output
+
+
+async def test_the_demos_file_fits_what_was_seeded_anew(servers: LocalStack) -> None:
+    """Whoever resets the demo by hand and starts it again must get in with the keys of its file."""
+    done = await asyncio.to_thread(_run, "--reset")
+    assert done.exit_code == 0, done.output
+    environ = read_env(write_demo_env(servers.state))
+    assert environ["HYRELOG_COMPANY_ID"] in done.output
+    assert environ["HYRELOG_COMPANY_KEY"] in done.output
+    assert environ["HYRELOG_WORKSPACE_KEY"] in done.output
 
 
 async def test_what_is_no_demos_is_never_deleted(servers: LocalStack, not_a_demo: None) -> None:

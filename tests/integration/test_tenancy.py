@@ -191,6 +191,13 @@ def test_lists_show_what_is_there_and_no_key(servers: LocalStack, run: Run, tena
     assert str(tenant.id) in run("company", "list", "--region", "us").output
 
 
+def test_ids_are_whole_on_a_narrow_terminal(run: Run, tenant: Tenant, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are what the other commands take."""
+    monkeypatch.setenv("COLUMNS", "80")
+    assert str(tenant.workspaces[0].project_id) in run("company", "show", tenant.id).output
+    assert str(tenant.id) in run("company", "list", "--region", "us").output
+
+
 async def test_the_first_company_is_audited_from_its_first_moment(servers: LocalStack) -> None:
     first: Any = seed(servers.settings(Role.ADMIN), SeedSettings(seed_region=Region.AU), overrides={"requestsPerMinute": None})
     connection = await asyncpg.connect(servers.superuser_url(Region.AU))
