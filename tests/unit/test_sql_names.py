@@ -15,6 +15,7 @@ LAYERS = ("api", "ingest", "streams", "ops", "sinks")
 FILES = sorted(path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("*.sql"))
 QUERY_FILES = [path for path in FILES if "migrations" not in path.parts]
 API_FILES = [path for path in QUERY_FILES if path.parts[0] == "api"]
+SOURCES = sorted({path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")} | set(FILES))
 OVER_THE_WALLS = ("rejections_of_region",)
 """The operator's: what they may see is a function's to say (ops/docs/tenancy.md)."""
 
@@ -45,11 +46,9 @@ def test_reads_by_id_and_of_a_workspace_name_that_too(name: str) -> None:
     assert "workspace_id = $" in load_queries("api")[name]
 
 
-@pytest.mark.parametrize(
-    "path", sorted(path for layer in LAYERS for path in (ROOT / layer).rglob("*") if path.suffix in (".py", ".sql")), ids=str
-)
+@pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_whom_a_connection_works_for_is_never_set_for_a_session(path: Path) -> None:
     """A session's setting outlives the request, in whoever gets the connection next."""
-    text = path.read_text()
+    text = (ROOT / path).read_text()
     assert not re.search(r"\bSET\s+(SESSION\s+)?[\"']?hyrelog\.", text, re.IGNORECASE)
     assert set(re.findall(r"set_config\('hyrelog[^)]*?(\w+)\)", text)) <= {"true"}
