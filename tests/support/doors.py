@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,12 +17,17 @@ from ops.local.environment import Role
 from tests.support.serving import served
 from tests.support.stack import LocalStack
 
+_READY_SECONDS = 20.0
+
 
 @asynccontextmanager
 async def ingest(stack: LocalStack, **settings: Any) -> AsyncIterator[httpx.AsyncClient]:
     """A client of an ingest process of its own."""
     chosen = stack.settings(Role.INGEST).model_copy(update=settings)
     async with served(create_ingest(chosen, registry=CollectorRegistry())) as client:
+        async with asyncio.timeout(_READY_SECONDS):
+            while (await client.get("/ready")).status_code != 200:  # until its producers are connected
+                await asyncio.sleep(0.05)
         yield client
 
 

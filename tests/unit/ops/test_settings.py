@@ -1,0 +1,34 @@
+"""Settings that are lists, and what they refuse."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network, IPv6Network
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from ops.settings import Settings
+
+SECRETS = {name: f"{name}-" + "0a1b2c3d4e5f6071" * 2 for name in ("api_key_secret", "internal_token", "cursor_secret")}
+
+
+def settings(**values: Any) -> Settings:
+    return Settings.model_validate(SECRETS | values)
+
+
+def test_trusted_proxies_are_addresses_and_networks() -> None:
+    assert settings().trusted_proxies == ()
+    found = settings(trusted_proxies=" 10.0.0.0/8, ::1 ,::ffff:192.0.2.1,").trusted_proxies
+    assert found == (IPv4Network("10.0.0.0/8"), IPv6Network("::1/128"), IPv4Network("192.0.2.1/32"))
+
+
+@pytest.mark.parametrize("text", ["10.0.0.0/33", "proxy.example", "10.0.0.1-10.0.0.9"])
+def test_a_proxy_that_is_neither_stops_the_process(text: str) -> None:
+    with pytest.raises(ValidationError, match="trusted_proxies"):
+        settings(trusted_proxies=text)
+
+
+def test_the_address_of_the_shared_store_is_not_shown() -> None:
+    """It may hold a password."""
+    assert "hunter2" not in repr(settings(rate_limit_store_url="valkey://:hunter2@store:6379/0"))
