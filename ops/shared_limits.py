@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from itertools import islice
+from heapq import nlargest
 
 from limits.aio.storage import RedisStorage
 from valkey.asyncio import BlockingConnectionPool
@@ -24,7 +24,7 @@ _INTERVAL_SECONDS = 0.25
 _PAUSE_SECONDS = 1.0
 _ANSWER_SECONDS = 1.0
 _CONNECTIONS = 8
-# A count takes 45 µs of this process. What is over waits for the next round.
+# A count takes 45 µs of this process. Those with the most news go first, the others in a later round.
 _COUNTS_PER_ROUND = 1000
 _KEPT_SECONDS = 120
 _LOG = log.get(__name__)
@@ -69,7 +69,7 @@ class SharedLimits:
         """One round. Raises ``ValkeyError`` or ``OSError`` when the store can't be reached."""
         minute = self._clock.micros() // MINUTE_MICROS
         for table in self._tables:
-            untold = list(islice(table.untold(minute), _COUNTS_PER_ROUND))
+            untold = nlargest(_COUNTS_PER_ROUND, table.untold(minute), key=_news)
             for start in range(0, len(untold), _CONNECTIONS):
                 await asyncio.gather(*(self._add(table.name, *each) for each in untold[start : start + _CONNECTIONS]))
 
@@ -95,3 +95,7 @@ class SharedLimits:
         if away != self.away:
             _LOG.warning("rate limits: each process counts alone" if away else "rate limits: replicas count together", reason=reason)
         self.away = away
+
+
+def _news(entry: tuple[str, Counter]) -> int:
+    return entry[1].used - entry[1].told

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from pydantic import SecretStr
 from valkey.exceptions import ValkeyError
 
+from ops import shared_limits
 from ops.clock import SystemClock
 from ops.limits import MINUTE_MICROS, Counter, Table
 from ops.metrics import Metrics
@@ -71,6 +72,21 @@ async def test_replicas_see_what_the_others_used(valkey: Valkey) -> None:
         assert await first.use(1) == 49
         assert await first.use(0) == 49  # nothing to tell, nothing counted twice
         assert await second.use(60) == 0
+
+
+async def test_of_too_many_for_a_round_the_busiest_go_first_and_none_is_forgotten(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shared_limits, "_COUNTS_PER_ROUND", 2)
+    table = Table("key")
+    shared = SharedLimits(valkey.url, [table], clock=FakeClock(), metrics=Metrics(CollectorRegistry()))
+    counters = [table.of(f"key-{number}", LIMIT, 16) for number in range(3)]
+    for counter, used in zip(counters, (1, 5, 9), strict=True):
+        counter.used = used
+    await shared.add_up()
+    assert [counter.told for counter in counters] == [0, 5, 9]
+    counters[2].used += 1
+    await shared.add_up()
+    assert [counter.told for counter in counters] == [1, 5, 10]
+    await shared.stop()
 
 
 async def test_a_new_minute_begins_at_nothing(valkey: Valkey) -> None:
