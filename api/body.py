@@ -65,7 +65,8 @@ async def read(request: Request, model: type[AnyBody], *, seconds: float) -> Any
 
 def documented(model: type[Body]) -> dict[str, Any]:
     """The ``openapi_extra`` of a route that takes this body."""
-    return {"requestBody": {"content": {"application/json": {"schema": model.model_json_schema()}}}}
+    schema = model.model_json_schema()
+    return {"requestBody": {"required": "required" in schema, "content": {"application/json": {"schema": schema}}}}
 
 
 async def _receive(request: Request) -> bytes:

@@ -60,8 +60,13 @@ def _parameters(parameters: list[Json]) -> str:
 def _body(body: Json | None) -> str:
     if body is None:
         return ""
-    kinds = "".join(f"<li><code>{escape(kind)}</code>: {_type(content['schema'])}</li>" for kind, content in body["content"].items())
+    kinds = "".join(f"<li><code>{escape(kind)}</code>: {_whole(content['schema'])}</li>" for kind, content in body["content"].items())
     return f"<p>Body:</p><ul>{kinds}</ul>"
+
+
+def _whole(schema: Json) -> str:
+    """A type, with the members of an object that has no name of its own."""
+    return _type(schema) + (_json(schema) if "properties" in schema else "")
 
 
 def _answers(answers: Json) -> str:
@@ -77,8 +82,11 @@ def _content(answer: Json) -> str:
 
 
 def _shape(name: str, shape: Json) -> str:
-    text = orjson.dumps(shape, option=orjson.OPT_INDENT_2).decode()
-    return f'<h3 id="{escape(name)}">{escape(name)}</h3>{_prose(shape.get("description", ""))}<pre>{escape(text)}</pre>'
+    return f'<h3 id="{escape(name)}">{escape(name)}</h3>{_prose(shape.get("description", ""))}{_json(shape)}'
+
+
+def _json(shape: Json) -> str:
+    return f"<pre>{escape(orjson.dumps(shape, option=orjson.OPT_INDENT_2).decode())}</pre>"
 
 
 def _type(schema: Json) -> str:
