@@ -150,6 +150,7 @@ DECLARE
   routine text;
   definer text;
   users text;
+  owner text := current_user;
 BEGIN
   FOR routine, definer, users IN VALUES
     ('find_key(bytea[])', 'hyrelog_key_lookup', 'hyrelog_ingest, hyrelog_api, hyrelog_admin'),
@@ -164,6 +165,10 @@ BEGIN
     EXECUTE format('ALTER FUNCTION %s OWNER TO %I', routine, definer);
     EXECUTE format('REVOKE CREATE ON SCHEMA public FROM %I', definer);
   END LOOP;
+  -- hyrelog unpark works as the owner, who gave the function away. A grant is its new owner's to make.
+  SET LOCAL ROLE hyrelog_key_lookup;
+  EXECUTE format('GRANT EXECUTE ON FUNCTION operator_audit_workspace() TO %I', owner);
+  EXECUTE format('SET LOCAL ROLE %I', owner);
 END $$;
 GRANT SELECT ON plan, company, workspace, api_key TO hyrelog_key_lookup;
 GRANT SELECT, INSERT, UPDATE ON api_key_use TO hyrelog_key_lookup;
