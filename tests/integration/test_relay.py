@@ -8,7 +8,7 @@ import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import asyncpg
 import pytest
@@ -182,6 +182,20 @@ async def test_entries_wait_until_they_can_be_sent_right(settings: Settings, dat
 
 async def _retried(metrics: Metrics, error: str) -> bool:
     return value(metrics, "hyrelog_relay_retries_total", error=error) > 0
+
+
+async def test_what_is_no_entry_holds_up_nobody(settings: Settings, database: Database, servers: LocalStack) -> None:
+    """Nothing but a hand in the table can put it there; the chain worker rejects it for all to see."""
+    company = servers.tenant(REGION).id
+    workspace = await audit_workspace(database, company)
+    row = (uuid4(), company, workspace, b"garbage")
+    await database.execute("INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES ($1, $2, $3, $4)", *row)
+    made = await write(database, company)
+    async with relaying(settings):
+        await until(lambda: _is_empty(database))
+    first, *rest = await sent(settings, workspace)
+    assert first.value == b"garbage"
+    assert ids(rest) == made
 
 
 async def test_an_entry_of_a_company_that_is_not_there_is_refused(database: Database) -> None:
