@@ -25,6 +25,7 @@ SELECT e.trace_id, e.outcome, e.resource, e.metadata
 FROM events e JOIN workspace w ON w.id = e.workspace_id AND w.kind = 'AUDIT'
 WHERE e.trace_id = ANY($1::uuid[])
 """
+_REJECTED = "SELECT count(*) FROM rejected r JOIN workspace w ON w.id = r.workspace_id AND w.kind = 'AUDIT'"
 _KEYS = "SELECT id FROM api_key WHERE company_id = ANY($1::uuid[]) AND starts_with(name, $2)"
 
 
@@ -48,7 +49,10 @@ async def check(cluster: Cluster, who: Sequence[Manager], calls: Sequence[Call],
         own = [call for call in calls if call.region is region]
         async with superuser(cluster, region) as connection:
             rows = await connection.fetch(_ENTRIES, [UUID(call.trace_id) for call in own])
+            rejected = await connection.fetchval(_REJECTED)
             keys = await connection.fetch(_KEYS, [each.company_id for each in who if each.region is region], MADE)
+        if rejected:  # a repeat of the relay's is no event of its own
+            verdict.blame(f"{region}: {rejected} audit entries were rejected")
         entries: dict[str, list[Entry]] = defaultdict(list)
         for row in rows:
             entries[row["trace_id"].hex].append(_entry(row["outcome"], _value(row["resource"]), _value(row["metadata"])))
