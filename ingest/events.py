@@ -129,7 +129,9 @@ class Endpoint:
         event = parse.single(text, now)
         _merge_key(event, headers.get(b"idempotency-key"))
         if event.project_id is not None or not caller.limits.custom_categories:
-            await self._rules.check([event], caller, batch=False)
+            if projects := self._rules.unjudged([event], caller):
+                await self._rules.learn(projects, caller)
+            self._rules.check([event], caller, batch=False)
         self._limits.take_events(visit, 1)
         receipt = _receipt(visit, headers, caller, now, trace)
         wait = headers.get(b"prefer") and _wait_seconds(headers[b"prefer"])
@@ -168,11 +170,17 @@ class Endpoint:
             raise Unavailable("Nothing was accepted: too many batches are being taken in")
         self._waiting_bytes += len(text)
         try:
-            async with self._workshop:
-                events = await (parse.lines if kind == NDJSON else parse.batch)(text, receipt.received_at)
-                await self._rules.check(events, caller, batch=True)
-                self._limits.take_events(visit, len(events))
-                return await self._acceptor.seal(events, receipt, traceparent)
+            while True:
+                async with self._workshop:
+                    events = await (parse.lines if kind == NDJSON else parse.batch)(text, receipt.received_at)
+                    projects = self._rules.unjudged(events, caller)
+                    if not projects:
+                        self._rules.check(events, caller, batch=True)
+                        self._limits.take_events(visit, len(events))
+                        return await self._acceptor.seal(events, receipt, traceparent)
+                    del events
+                # Not in the workshop: while Postgres is away, one tenant's new projects would keep all others' batches out.
+                await self._rules.learn(projects, caller)
         finally:
             self._waiting_bytes -= len(text)
 

@@ -42,39 +42,37 @@ class Rules:
         self._known: dict[_Project, None] = {}
         self._unknown: dict[_Project, float] = {}
 
-    async def check(self, events: Sequence[IncomingEvent], caller: Principal, *, batch: bool) -> None:
-        """Raises ``PlanRestricted``, a 400 that names ``projectId``, or ``Unavailable`` when a project can't be looked up now."""
-        if not caller.limits.custom_categories:
-            _check_categories(events, batch=batch)
-        if any(event.project_id is not None for event in events):
-            await self._check_projects(events, caller, batch=batch)
-
-    async def _check_projects(self, events: Sequence[IncomingEvent], caller: Principal, *, batch: bool) -> None:
-        workspace = caller.workspace_id or ""
+    def unjudged(self, events: Sequence[IncomingEvent], caller: Principal) -> set[str]:
+        """The projects that the events name and that have to be looked up (``learn``) before they can be checked."""
+        workspace, now = caller.workspace_id or "", self._monotonic()
         named = {event.project_id for event in events if event.project_id is not None}
-        missing = {project for project in named if (workspace, project) not in self._known}
-        if not missing:
-            return
-        missing -= await self._find(caller.region, workspace, missing)
-        _refuse_those(ValidationFailed, "projectId", _NO_PROJECT, (event.project_id in missing for event in events), batch=batch)
+        return {
+            project for project in named if (workspace, project) not in self._known and now >= self._unknown.get((workspace, project), 0.0)
+        }
 
-    async def _find(self, region: Region, workspace: str, projects: set[str]) -> set[str]:
-        now = self._monotonic()
-        asked = [project for project in projects if now >= self._unknown.get((workspace, project), 0.0)]
-        if not asked:
-            return set()
+    async def learn(self, projects: set[str], caller: Principal) -> None:
+        """Look projects up. Raises ``Unavailable`` when that can't be done now."""
+        workspace, asked = caller.workspace_id or "", list(projects)
         try:
-            found = await self._tables[region].projects(workspace, asked)
+            found = await self._tables[caller.region].projects(workspace, asked)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             raise Unavailable("Nothing was accepted: the project can't be looked up now") from None
+        until = self._monotonic() + _UNKNOWN_SECONDS
         for project in asked:
             if project in found:
                 _remember(self._known, (workspace, project), None, _KNOWN)
             else:
-                _remember(self._unknown, (workspace, project), now + _UNKNOWN_SECONDS, _UNKNOWN)
-        return found
+                _remember(self._unknown, (workspace, project), until, _UNKNOWN)
+
+    def check(self, events: Sequence[IncomingEvent], caller: Principal, *, batch: bool) -> None:
+        """Raises ``PlanRestricted``, or a 400 that names ``projectId``. Every project must be judged."""
+        if not caller.limits.custom_categories:
+            _check_categories(events, batch=batch)
+        workspace = caller.workspace_id or ""
+        wrong = (event.project_id is not None and (workspace, event.project_id) not in self._known for event in events)
+        _refuse_those(ValidationFailed, "projectId", _NO_PROJECT, wrong, batch=batch)
 
 
 def _check_categories(events: Sequence[IncomingEvent], *, batch: bool) -> None:

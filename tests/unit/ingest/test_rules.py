@@ -46,7 +46,10 @@ class Case:
     async def check(self, *projects: str | None, caller: Principal = CALLER) -> list[int | None]:
         """The indexes of the events that are refused for their project."""
         try:
-            await self.rules.check([event(project) for project in projects], caller, batch=True)
+            events = [event(project) for project in projects]
+            if unjudged := self.rules.unjudged(events, caller):
+                await self.rules.learn(unjudged, caller)
+            self.rules.check(events, caller, batch=True)
         except ValidationFailed as problem:
             return [detail.index for detail in problem.details if detail.field == "projectId"]
         return []
@@ -99,8 +102,8 @@ async def test_what_is_remembered_is_bounded(monkeypatch: pytest.MonkeyPatch) ->
 async def test_standard_categories_are_for_all_and_others_for_some() -> None:
     case = Case()
     free = replace(CALLER, limits=replace(NO_LIMITS, custom_categories=False))
-    await case.rules.check([event(category="billing")], free, batch=False)
-    await case.rules.check([event(category="custom")], CALLER, batch=False)
+    case.rules.check([event(category="billing")], free, batch=False)
+    case.rules.check([event(category="custom")], CALLER, batch=False)
     with pytest.raises(PlanRestricted) as caught:
-        await case.rules.check([event(category="custom")], free, batch=False)
+        case.rules.check([event(category="custom")], free, batch=False)
     assert [(detail.field, detail.index) for detail in caught.value.details] == [("category", None)]
