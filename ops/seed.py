@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -21,6 +21,8 @@ from schemas.topics import Region
 
 COMPANY, WORKSPACE, PROJECT = "Acme Corp", "Production", "Main App"
 _DEMO_OVERRIDES = {"requestsPerMinute": None, "eventsPerMinute": None}
+_DEMO_ALLOWLIST = ("127.0.0.0/8", "::1/128")
+"""Management takes a company key that is bound to addresses; the demo's is bound to this machine."""
 _COMPANY_KEY, _WORKSPACE_KEY = KeyTerms("First company key"), KeyTerms("First workspace key")
 
 
@@ -51,17 +53,25 @@ class Tenant:
 
 
 def seed(
-    settings: Settings, choice: SeedSettings, *, entropy: Entropy = random_entropy, overrides: Mapping[str, Any] | None = None
+    settings: Settings,
+    choice: SeedSettings,
+    *,
+    entropy: Entropy = random_entropy,
+    overrides: Mapping[str, Any] | None = None,
+    allowlist: Sequence[str] = (),
 ) -> Tenant:
-    """The first company of the chosen region: found by its name, or made with those overrides of its plan."""
+    """The first company of the chosen region: found by its name, or made with those overrides of its plan.
+
+    ``allowlist`` is of its company key.
+    """
     with open_registry(settings, choice.seed_region, entropy=entropy) as registry:
         registry.run("one_at_a_time")
-        return find(registry, COMPANY) or create(registry, COMPANY, choice.seed_plan_tier, (WORKSPACE,), overrides)
+        return find(registry, COMPANY) or create(registry, COMPANY, choice.seed_plan_tier, (WORKSPACE,), overrides, allowlist)
 
 
 def seed_demo(state: State, settings: Settings, choice: SeedSettings) -> Tenant:
     """``seed`` for the local stack: load can be tried on its company, and its keys are the stack's own secrets."""
-    return seed(settings, choice, entropy=lambda scope: demo_entropy(state, scope), overrides=_DEMO_OVERRIDES)
+    return seed(settings, choice, entropy=lambda scope: demo_entropy(state, scope), overrides=_DEMO_OVERRIDES, allowlist=_DEMO_ALLOWLIST)
 
 
 def demo_entropy(state: State, scope: Scope) -> bytes:
@@ -79,11 +89,16 @@ def find(registry: Registry, name: str) -> Tenant | None:
 
 
 def create(
-    registry: Registry, name: str, plan: PlanName, workspaces: tuple[str, ...], overrides: Mapping[str, Any] | None = None
+    registry: Registry,
+    name: str,
+    plan: PlanName,
+    workspaces: tuple[str, ...],
+    overrides: Mapping[str, Any] | None = None,
+    allowlist: Sequence[str] = (),
 ) -> Tenant:
     """A new company with those workspaces, a project in each, and keys for all."""
     company = registry.add_company(name, plan, overrides)
-    key = registry.add_key(company, None, _COMPANY_KEY).text
+    key = registry.add_key(company, None, replace(_COMPANY_KEY, allowlist=allowlist)).text
     return Tenant(registry.region, company, key, tuple(_workspace(registry, company, each) for each in workspaces))
 
 
