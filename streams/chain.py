@@ -300,15 +300,23 @@ class PartitionChain:
             raise _Tried
 
     async def _known(self, connection: Connection, records: Sequence[SourceRecord]) -> dict[Place, Refusal]:
-        """Events stored already, by one look instead of thousands of halvings: a topic that is read again repeats them all."""
-        events = {
-            event.id_text: (Place(record.position, number), (record.envelope.workspace_id, event.commitments))
+        """Events stored already, by one look instead of thousands of halvings: a topic that is read again repeats them all.
+
+        So does the audit relay, within one chunk too: of those the first one counts.
+        """
+        events = [
+            (event.id_text, Place(record.position, number), (record.envelope.workspace_id, event.commitments))
             for record in records
             if isinstance(record.envelope, Envelope)
             for number, event in enumerate(record.envelope.events)
-        }
-        known = await self._store.known(connection, list(events))
-        return {events[one][0]: REPEAT if content == events[one][1] else DUPLICATE_ID for one, content in known.items()}
+        ]
+        known = dict(await self._store.known(connection, [one for one, _, _ in events]))
+        found = {}
+        for one, place, content in events:
+            before = known.setdefault(one, content)
+            if before is not content:
+                found[place] = REPEAT if before == content else DUPLICATE_ID
+        return found
 
     async def _park(self, reason: str, keep_going: KeepGoing) -> None:
         _LOG.critical("partition parked", region=self.region, partition=self.partition, reason=reason)
