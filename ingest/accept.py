@@ -23,6 +23,10 @@ _EVENTS_PER_TURN = 100
 UNKNOWN_OUTCOME = "Kafka did not acknowledge in time: the event may still be stored"
 
 
+class NotAccepted(Unavailable):
+    """Nothing was accepted: it can be sent again without doubling anything."""
+
+
 class RandomPool:
     """Randomness of the operating system, drawn by the page: a system call a request would cost 2 µs."""
 
@@ -61,10 +65,10 @@ class Acceptor:
         self._topics = {region: ingest_topic(region) for region in publishers}
 
     async def seal(self, events: Sequence[IncomingEvent], receipt: Receipt, traceparent: bytes) -> Sealed:
-        """Make the record of a request's events. Raises ``Unavailable`` when its partition takes nothing now."""
+        """Make the record of a request's events. Raises ``NotAccepted`` when its partition takes nothing now."""
         partition = partition_of(receipt.workspace_id, self._partitions)
         if reason := self._gates[receipt.data_region].closed(partition):
-            raise Unavailable(reason)
+            raise NotAccepted(reason)
         tenancy = codec.tenancy(receipt.company_id, receipt.workspace_id)
         made, items = [], []
         for index, event in enumerate(events):
@@ -78,7 +82,7 @@ class Acceptor:
         return Sealed(receipt.data_region, partition, made, record)
 
     async def publish(self, sealed: Sealed) -> None:
-        """Return once all in-sync replicas have it. Raises ``Unavailable``; its sentence tells whether it may be stored all the same."""
+        """Return once all in-sync replicas have it. Raises ``NotAccepted``, or ``Unavailable`` when it may be stored all the same."""
         region = sealed.region
         try:
             await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
@@ -86,7 +90,7 @@ class Acceptor:
             raise PayloadTooLarge("The events are larger than one record can be: send fewer at a time") from None
         except Pushback as error:
             self._count_error(region, error)
-            raise Unavailable(f"Nothing was accepted: {error}") from None
+            raise NotAccepted(f"Nothing was accepted: {error}") from None
         except (AckTimeout, KafkaError) as error:
             self._count_error(region, error)
             raise Unavailable(UNKNOWN_OUTCOME) from None

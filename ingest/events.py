@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import orjson
 
 from ingest import body, parse
-from ingest.accept import Acceptor, Sealed
+from ingest.accept import Acceptor, NotAccepted, Sealed
 from ingest.body import JSON, NDJSON, BodyRules, Disconnected
 from ingest.rules import Rules
 from ingest.wait import MAX_WAIT_SECONDS, Rejected, Waiters
@@ -114,6 +114,8 @@ class Endpoint:
 
     async def _refuse(self, route: str, problem: Problem, trace: str, visit: Visit, began: float, send: Send) -> None:
         seconds = perf_counter() - began
+        if isinstance(problem, NotAccepted):
+            self._limits.return_events(visit)
         self._refused.labels(problem.code.value).inc()
         self._other_seconds.labels("POST", route, problem.status).observe(seconds)
         note = _LOG.warning if problem.status >= _SERVER_ERROR else _LOG.info

@@ -100,6 +100,8 @@ class Visit:
         self.minute = 0
         self.requests: Counter | None = None
         self.events: Counter | None = None
+        self.taken = 0
+        """Events counted for it."""
 
     def watch_operations(self, used: int, limit: int, minute: int) -> None:
         """Make the management operations of its company, which Postgres counts, a part of what the answer tells.
@@ -154,6 +156,14 @@ class Limits:
         if used + counter.elsewhere > counter.limit:
             self._refuse("events", f"This company may send {counter.limit:,} events a minute.")
         counter.used = used
+        visit.taken = count
+
+    def return_events(self, visit: Visit) -> None:
+        """Take back what was counted for a request of which nothing was accepted; a minute that is over keeps it."""
+        counter = visit.events
+        if counter is not None and counter.minute == self._micros() // MINUTE_MICROS:
+            counter.used -= min(counter.used, visit.taken)
+        visit.taken = 0
 
     def watch_stranger(self, visit: Visit) -> None:
         """Make the requests without a good key that the address may still make what the answer tells."""

@@ -67,6 +67,17 @@ def test_events_over_the_limit_are_refused_whole_and_not_counted() -> None:
         counted.take_events(visit, 1)
 
 
+def test_events_that_were_not_accepted_are_given_back_within_their_minute() -> None:
+    """Else a producer that tries again while Kafka is away would be refused once it is back."""
+    counted, caller = limits(), holder(per_minute(None, 100))
+    first, second = entered(counted, caller), entered(counted, caller)
+    counted.take_events(first, 30)
+    counted.take_events(second, 50)
+    for _ in range(2):
+        counted.return_events(second)
+        assert left(counted, second) == (100, 70)
+
+
 def test_events_are_counted_for_the_company_and_requests_for_the_key() -> None:
     counted = limits()
     allowed = per_minute(1, 10)
