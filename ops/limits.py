@@ -92,7 +92,7 @@ class Table:
 class Visit:
     """One request: from where, by whom, and the counters of the limits that hold for it (``None``: no limit)."""
 
-    __slots__ = ("address", "caller", "events", "minute", "requests")
+    __slots__ = ("address", "caller", "events", "minute", "requests", "taken")
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -161,7 +161,7 @@ class Limits:
     def return_events(self, visit: Visit) -> None:
         """Take back what was counted for a request of which nothing was accepted; a minute that is over keeps it."""
         counter = visit.events
-        if counter is not None and counter.minute == self._micros() // MINUTE_MICROS:
+        if counter is not None and counter.minute == visit.minute:
             counter.used -= min(counter.used, visit.taken)
         visit.taken = 0
 
