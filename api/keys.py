@@ -77,7 +77,7 @@ async def create_key(id: str, request: Request, caller: Manager, attempt: Attemp
     workspace_id = check_id(id)
     wish = await body.read(request, KeyWish, seconds=parts.body_timeout)
     terms = Terms(workspace_id, wish.name, wish.expires_at, tuple(dict.fromkeys(wish.ip_allowlist)))
-    made = await parts.management.create(attempt, caller, terms)
+    made = await parts.management.create(attempt, caller, terms, address=request.state.client_address)
     return answers.json(orjson.dumps(_new(made, parts.management.now())), status=201)
 
 
@@ -96,7 +96,8 @@ async def rotate_key(id: str, request: Request, caller: Manager, attempt: Attemp
     """
     key_id = check_id(id)
     wish = await body.read(request, RotationWish, seconds=parts.body_timeout)
-    rotation = await parts.management.rotate(attempt, caller, key_id, wish.overlap_seconds)
+    address: str = request.state.client_address
+    rotation = await parts.management.rotate(attempt, caller, key_id, wish.overlap_seconds, address=address)
     now = parts.management.now()
     return answers.json(orjson.dumps(_new(rotation.new, now) | {"previous": _shown(rotation.old, now)}), status=201)
 

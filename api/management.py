@@ -11,15 +11,15 @@ from api.answers import time
 from api.attempt import Attempt
 from api.store import Store
 from ops import audit
-from ops.addresses import Networks
-from ops.auth import Principal
+from ops.addresses import Networks, allows
+from ops.auth import Principal, WrongAddress
 from ops.clock import Clock
 from ops.db import Connection, Row, load_queries
 from ops.limits import MINUTE_MICROS, Visit
 from schemas import ids
 from schemas.audit import Entry
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
-from schemas.problems import Conflict, Forbidden, NotFound, Problem, RateLimited, WorkspaceArchived, invalid
+from schemas.problems import Conflict, Forbidden, NotFound, Problem, RateLimited, Unauthorized, WorkspaceArchived, invalid
 
 OPERATIONS_A_MINUTE = 10
 _WIDEST = {4: 8, 6: 32}
@@ -121,24 +121,26 @@ class Management:
         async with self._store.acting(attempt.region, attempt.company_id, "refuse") as connection:
             await self._write(connection, attempt, attempt.refused(target, problem))
 
-    async def create(self, attempt: Attempt, caller: Principal, terms: Terms) -> NewKey:
-        """A new key. Raises ``ValidationFailed``, ``NotFound``, ``Forbidden``, ``WorkspaceArchived``."""
+    async def create(self, attempt: Attempt, caller: Principal, terms: Terms, *, address: str) -> NewKey:
+        """A new key, for a caller at ``address``. Raises ``ValidationFailed``, ``NotFound``, ``WorkspaceArchived``, and ``Unauthorized``
+        or ``Forbidden`` when the caller's own key is no longer good for this.
+        """
         made = self._make(caller, terms)
         if terms.expires_at is not None and terms.expires_at <= made.key.created_at:
             raise invalid("expiresAt", "must lie in the future")
         async with self._store.acting(caller.region, caller.company_id, "create_key") as connection:
+            await self._hold(connection, caller, address)
             await self._check_workspace(connection, caller, terms)
             await self._insert(connection, caller, made)
             await self._write(connection, attempt, attempt.done(made.key.target(), terms.told()))
         return made
 
-    async def rotate(self, attempt: Attempt, caller: Principal, key_id: str, overlap_seconds: int) -> Rotation:
-        """A successor of one of the company's keys. Raises ``NotFound``, ``Conflict``, ``Forbidden``, ``WorkspaceArchived``."""
+    async def rotate(self, attempt: Attempt, caller: Principal, key_id: str, overlap_seconds: int, *, address: str) -> Rotation:
+        """A successor of one of the company's keys. Raises ``NotFound``, ``Conflict``, ``WorkspaceArchived``, and as ``create`` does."""
         async with self._store.acting(caller.region, caller.company_id, "rotate_key") as connection:
-            row = await connection.fetchrow(self._sql["key_to_rotate"], key_id, caller.company_id)
-            if row is None:
+            old = (await self._hold(connection, caller, address, key_id)).get(key_id)
+            if old is None:
                 raise NotFound
-            old = _to_key(row)
             made = self._make(caller, old.terms)
             now = made.key.created_at
             if (status := old.status(now)) != "ACTIVE":
@@ -167,6 +169,21 @@ class Management:
         now = self._clock.micros()
         text = make_key(caller.region, terms.scope, os.urandom(ENTROPY_BYTES))
         return NewKey(Key(ids.uuid7(now, os.urandom(ids.RANDOM_BYTES)), key_prefix(text), now, terms), text)
+
+    async def _hold(self, connection: Connection, caller: Principal, address: str, *others: str) -> dict[str, Key]:
+        """The caller's key and other ones of its company by their ids, held until the transaction ends.
+
+        The caller was let in on what was known of its key up to ten seconds ago: a key that is revoked must leave no other behind.
+        """
+        rows = await connection.fetch(self._sql["held_keys"], [caller.key_id, *others], caller.company_id)
+        keys = {key.id: key for key in map(_to_key, rows)}
+        own = keys.get(caller.key_id)
+        if own is None or own.status(self._clock.micros()) in ("REVOKED", "EXPIRED"):
+            raise Unauthorized
+        if not allows(own.terms.allowlist, address):
+            raise WrongAddress(caller)
+        check_allowlist(own.terms.allowlist)
+        return keys
 
     async def _check_workspace(self, connection: Connection, caller: Principal, terms: Terms) -> None:
         if terms.workspace_id is None:

@@ -18,12 +18,14 @@ SELECT kind, archived_at IS NOT NULL AS archived FROM workspace WHERE id = $1 AN
 INSERT INTO api_key (id, company_id, workspace_id, key_hash, prefix, name, expires_at, ip_allowlist, created_at)
 VALUES ($1, $2, $3, $4, $5, $6, $7::timestamptz, $8::cidr[], $9::timestamptz)
 
--- name: key_to_rotate
--- A key of the company, held until the transaction ends: two rotations at once must not both succeed.
+-- name: held_keys
+-- Keys of the company as they stand now, and until the transaction ends: neither may a revocation slip in between, nor two rotations
+-- both succeed. Held in the order of their ids: of two that rotate each other's key, one waits.
 SELECT k.id, k.workspace_id, k.prefix, k.name, k.expires_at, k.revoked_at, k.created_at, k.ip_allowlist, k.rotated_to, u.last_used_at
 FROM api_key k LEFT JOIN api_key_use u ON u.key_id = k.id AND u.company_id = k.company_id
-WHERE k.id = $1 AND k.company_id = $2
-FOR UPDATE OF k
+WHERE k.id = ANY($1::uuid[]) AND k.company_id = $2
+ORDER BY k.id
+FOR NO KEY UPDATE OF k
 
 -- name: retire_key
 -- The key gives way to its successor at the end of the overlap.

@@ -194,6 +194,53 @@ async def test_only_an_active_key_can_be_rotated(office: Office, change: str, se
     assert (await office.told())[-1].outcome == "DENIED"
 
 
+LATELY = [
+    ("revoked_at = now()", 401),
+    ("expires_at = now()", 401),
+    ("ip_allowlist = '{192.0.2.0/24}'", 403),
+    ("ip_allowlist = '{}'", 403),
+]
+
+
+@pytest.mark.parametrize("verb", ["create", "rotate"])
+@pytest.mark.parametrize(("change", "status"), LATELY)
+async def test_a_key_that_lost_its_rights_leaves_no_other_behind(office: Office, verb: str, change: str, status: int) -> None:
+    """Not even in the seconds in which the API still knows it as good."""
+    made = await office.make()
+    await office.superuser.execute(f"UPDATE api_key SET {change} WHERE company_id = $1 AND workspace_id IS NULL", office.tenant.id)
+    path, body = {"create": (office.keys, {"name": "x"}), "rotate": (f"/v1/keys/{made['id']}/rotate", {})}[verb]
+    assert (await office.post(path, body)).status_code == status
+    assert await office.count() == 4
+    last = (await office.told())[-1]
+    assert (last.outcome, last.metadata["status"]) == ("DENIED", status)
+
+
+async def test_a_revocation_under_way_is_waited_for(office: Office) -> None:
+    await office.make()
+    async with office.superuser.transaction():
+        await office.superuser.execute(
+            "UPDATE api_key SET revoked_at = now() WHERE company_id = $1 AND workspace_id IS NULL", office.tenant.id
+        )
+        making = asyncio.create_task(office.post(office.keys, {"name": "x"}))
+        while not await office.superuser.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0.02)
+    assert (await making).status_code == 401
+    assert await office.count() == 4
+
+
+async def test_keys_that_rotate_each_other_do_not_stand_in_each_others_way(office: Office) -> None:
+    own = (await office.status(office.tenant.key or "")).json()
+    new = (await office.post(f"/v1/keys/{own['id']}/rotate", {})).json()
+    await office.superuser.execute("UPDATE api_key SET rotated_to = NULL WHERE id = $1", own["id"])
+    async with office.superuser.transaction():
+        await office.superuser.execute("SELECT FROM api_key WHERE company_id = $1 FOR UPDATE", office.tenant.id)
+        pairs = ((own["id"], new["key"]), (new["id"], office.tenant.key))
+        rotations = [asyncio.create_task(office.post(f"/v1/keys/{key_id}/rotate", {}, by)) for key_id, by in pairs]
+        while await office.superuser.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted") < len(rotations):
+            await asyncio.sleep(0.02)
+    assert [answer.status_code for answer in await asyncio.gather(*rotations)] == [201, 201]
+
+
 BAD_WISHES: list[tuple[Any, str | None]] = [
     ({}, "name"),
     ({"name": ""}, "name"),
