@@ -102,19 +102,19 @@ class Management:
         self._sql = load_queries("api", "management.sql")
 
     async def admit(self, caller: Principal, visit: Visit) -> None:
-        """Count an operation of the caller's company and judge whether its key may manage.
+        """Judge whether the caller's key may manage, and count an operation of its company.
 
-        Raises ``Forbidden`` (not counted for a workspace's key, which could use the company's operations up) and ``RateLimited``.
+        Raises ``RateLimited``, and ``Forbidden`` before it counts: what no key may do must not use the company's operations up.
         """
         if caller.scope is not Scope.COMPANY:
             raise Forbidden("Keys are managed with a company key.")
+        check_allowlist(caller.allowlist)
         async with self._store.acting(caller.region, caller.company_id, "count_operation") as connection:
             rows = await connection.fetch(self._sql["count_operation"], caller.company_id)
         ((used, seconds_left),) = rows
         visit.watch_operations(used, OPERATIONS_A_MINUTE, self._clock.micros() // MINUTE_MICROS)
         if used > OPERATIONS_A_MINUTE:
             raise RateLimited(f"A company may make {OPERATIONS_A_MINUTE} management operations a minute.", retry_after=seconds_left)
-        check_allowlist(caller.allowlist)
 
     async def refuse(self, attempt: Attempt, target: Mapping[str, Any] | None, problem: Problem) -> None:
         """Write down that an attempt was refused. Raises ``Unavailable``: then the refusal must not be told either."""

@@ -387,9 +387,14 @@ async def test_the_next_minute_has_ten_more(office: Office) -> None:
     assert (await office.post(office.keys, {"name": "x"})).status_code == 201
 
 
-async def test_a_workspace_key_does_not_use_up_the_companys_operations(office: Office) -> None:
+@pytest.mark.parametrize("kind", ["workspace's", "unbound"])
+async def test_a_key_that_may_not_manage_does_not_use_up_the_companys_operations(office: Office, kind: str) -> None:
+    own = (await office.status(office.tenant.key or "")).json()
+    key = (await office.post(f"/v1/keys/{own['id']}/rotate", {})).json()
+    await office.superuser.execute("UPDATE api_key SET ip_allowlist = '{}' WHERE id = $1", UUID(key["id"]))
     for _ in range(12):
-        await office.post(office.keys, {"name": "x"}, office.tenant.workspaces[0].key)
+        refused = await office.post(office.keys, {"name": "x"}, key["key"] if kind == "unbound" else office.tenant.workspaces[0].key)
+        assert refused.status_code == 403
     assert (await office.post(office.keys, {"name": "x"})).status_code == 201
 
 
