@@ -9,6 +9,7 @@ from fastapi import Request
 from pydantic import BaseModel, ConfigDict, PlainValidator, ValidationError, WithJsonSchema
 from pydantic.alias_generators import to_camel
 from pydantic_core import PydanticCustomError
+from starlette.requests import ClientDisconnect
 
 from ops.addresses import Network, network
 from schemas.canonical import InvalidJson, canonical, check_duplicates, parse
@@ -55,7 +56,7 @@ async def read(request: Request, model: type[AnyBody], *, seconds: float) -> Any
     try:
         async with asyncio.timeout(seconds):
             text = await _receive(request)
-    except TimeoutError:
+    except (TimeoutError, ClientDisconnect):  # nobody is left to be told, but the audit is
         raise RequestTimeout from None
     try:
         return model.model_validate(_parsed(request, text))

@@ -90,6 +90,17 @@ async def test_a_slow_body_is_not_waited_for() -> None:
         await body.read(request(never), Wish, seconds=0.01)
 
 
+async def test_a_client_that_hangs_up_in_mid_body_was_too_slow() -> None:
+    """A refusal like any other, so that it is audited, and no fault of ours."""
+    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict[str, Any]:
+        return messages.pop(0)
+
+    with pytest.raises(RequestTimeout):
+        await body.read(request(receive), Wish, seconds=1)
+
+
 @pytest.mark.parametrize("headers", [{"content_type": "text/plain"}, {"content_type": ""}, {"content_encoding": "gzip"}])
 async def test_a_body_is_plain_json(headers: dict[str, str]) -> None:
     with pytest.raises(UnsupportedMediaType):
