@@ -116,7 +116,6 @@ def test_the_relay_tells_how_it_is(relay: httpx.Client, stack: LocalStack) -> No
     inside = {"x-internal-token": stack.internal_token}
     health = relay.get("/internal/health", headers=inside).json()
     assert (health["status"], health["service"], health["missing"]) == ("ok", "hyrelog-relay", [])
-    metrics = relay.get("/internal/metrics", headers=inside).text
-    for region in Region:
-        assert f'hyrelog_relay_outbox_entries{{region="{region}"}} 0.0' in metrics
+    empty = {f'hyrelog_relay_outbox_entries{{region="{region}"}} 0.0' for region in Region}
+    assert wait_for(lambda: empty <= set(relay.get("/internal/metrics", headers=inside).text.splitlines()), PATIENCE)
     assert relay.get("/internal/metrics").status_code == 401
