@@ -92,7 +92,7 @@ async def test_a_slow_body_is_not_waited_for() -> None:
 
 async def test_a_client_that_hangs_up_in_mid_body_was_too_slow() -> None:
     """A refusal like any other, so that it is audited, and no fault of ours."""
-    messages = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    messages: list[dict[str, Any]] = [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
 
     async def receive() -> dict[str, Any]:
         return messages.pop(0)
