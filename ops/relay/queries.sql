@@ -10,9 +10,10 @@ SELECT pg_try_advisory_xact_lock(hashtextextended('hyrelog.relay', 0))
 
 -- name: oldest_entries
 -- The next entries in their order: at most so many, and at most so many bytes but one at least.
-SELECT position, workspace_id, record
+SELECT position, event_id, company_id, workspace_id, record
 FROM (
-  SELECT position, workspace_id, record, sum(octet_length(record)) OVER (ORDER BY position) - octet_length(record) AS bytes_before
+  SELECT position, event_id, company_id, workspace_id, record,
+         sum(octet_length(record)) OVER (ORDER BY position) - octet_length(record) AS bytes_before
   FROM audit_outbox ORDER BY position LIMIT $1
 ) AS oldest
 WHERE bytes_before < $2::bigint

@@ -34,6 +34,8 @@ _UNACKED_BYTES = 4 * _BATCH_BYTES
 """More than any batch, so that what a lost connection left unacknowledged can't keep the next one out for long."""
 _STATEMENT_SECONDS = 5.0
 _ANSWER_AGE_SECONDS = 15.0
+_MISFIT = b"misfit:"
+"""Before an envelope it makes the chain worker reject the record, which would else join the chain that the envelope names."""
 _AWAY = (KafkaError, Pushback, AckTimeout)
 
 
@@ -138,7 +140,7 @@ class RegionRelay:
         lanes: defaultdict[int, list[Record]] = defaultdict(list)
         for row in rows:
             workspace_id = str(row["workspace_id"])
-            lanes[partition_of(workspace_id, self._settings.topic_partitions)].append(_record(workspace_id, row["record"]))
+            lanes[partition_of(workspace_id, self._settings.topic_partitions)].append(_record(row))
         sent = [self._publisher.publish(self._topic, partition, records) for partition, records in lanes.items()]
         for outcome in await asyncio.gather(*sent, return_exceptions=True):
             if outcome is not None:
@@ -155,11 +157,17 @@ class RegionRelay:
             _LOG.exception("retrying", region=self.region)
 
 
-def _record(workspace_id: str, value: bytes) -> Record:
+def _record(row: Row) -> Record:
     """The Kafka record, its ``traceparent`` made of the entry itself, so that a repeat has the same."""
+    key, value = str(row["workspace_id"]).encode(), row["record"]
     try:
-        event = open_envelope(value).events[0]
+        envelope = open_envelope(value)
     except Undecodable:  # sent all the same: the chain worker rejects it where it can be seen, and the next ones go on
-        return Record(workspace_id.encode(), value, [])
+        return Record(key, value, [])
+    told = (envelope.company_id, envelope.workspace_id, [each.id_text for each in envelope.events])
+    if told != (str(row["company_id"]), str(row["workspace_id"]), [str(row["event_id"])]):
+        _LOG.error("an entry is not its row's", event_id=row["event_id"], company_id=row["company_id"])
+        return Record(key, _MISFIT + value, [])
+    event = envelope.events[0]
     trace_id, span_id = event.trace_id.hex(), event.id[8:].hex()
-    return Record(workspace_id.encode(), value, [("traceparent", f"00-{trace_id}-{span_id}-01".encode())])
+    return Record(key, value, [("traceparent", f"00-{trace_id}-{span_id}-01".encode())])

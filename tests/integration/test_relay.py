@@ -24,6 +24,7 @@ from ops.relay.region import RegionRelay
 from ops.settings import Settings
 from schemas.accepted import open_envelope
 from schemas.audit import Entry, Outcome
+from schemas.codec import Undecodable
 from schemas.topics import Region, ingest_topic
 from tests.support.managing import Database, audit_workspace
 from tests.support.stack import LocalStack
@@ -196,6 +197,36 @@ async def test_what_is_no_entry_holds_up_nobody(settings: Settings, database: Da
     first, *rest = await sent(settings, workspace)
     assert first.value == b"garbage"
     assert ids(rest) == made
+
+
+@pytest.mark.parametrize("column", ["company_id and workspace_id", "event_id"])
+async def test_an_entry_that_is_not_its_rows_joins_no_chain(
+    settings: Settings, database: Database, servers: LocalStack, column: str
+) -> None:
+    """Who may write entries of one company must not write those of another: row-level security reads the row, not the record."""
+    company, foreign = servers.tenant(REGION).id, servers.tenant(REGION).id
+    workspace = await audit_workspace(database, company)
+    await write(database, company if column == "event_id" else foreign)
+    record: bytes = await database.fetchval("DELETE FROM audit_outbox RETURNING record")
+    event_id = uuid4() if column == "event_id" else UUID(open_envelope(record).events[0].id_text)
+    row = (event_id, company, workspace, record)
+    await database.execute("INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES ($1, $2, $3, $4)", *row)
+    made = await write(database, company)
+    async with relaying(settings):
+        await until(lambda: _is_empty(database))
+    first, *rest = await sent(settings, workspace)
+    with pytest.raises(Undecodable):
+        open_envelope(first.value)
+    assert first.value.endswith(record)
+    assert ids(rest) == made
+    assert await sent(settings, await audit_workspace(database, foreign)) == []
+
+
+async def test_no_entry_goes_to_a_customers_own_workspace(database: Database, servers: LocalStack) -> None:
+    tenant = servers.tenant(REGION)
+    row = (uuid4(), tenant.id, tenant.workspaces[0].id, b"x")
+    with pytest.raises(asyncpg.ForeignKeyViolationError):
+        await database.execute("INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES ($1, $2, $3, $4)", *row)
 
 
 async def test_an_entry_of_a_company_that_is_not_there_is_refused(database: Database) -> None:

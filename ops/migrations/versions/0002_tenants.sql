@@ -95,7 +95,9 @@ CREATE TABLE audit_outbox (
   workspace_id uuid NOT NULL,
   record       bytea NOT NULL,
   made_at      timestamptz NOT NULL DEFAULT now(),
-  FOREIGN KEY (company_id, workspace_id) REFERENCES workspace (company_id, id)
+  workspace_kind text NOT NULL GENERATED ALWAYS AS ('AUDIT') STORED,  -- customers' chains take no entries
+  FOREIGN KEY (company_id, workspace_id) REFERENCES workspace (company_id, id),
+  FOREIGN KEY (workspace_id, workspace_kind) REFERENCES workspace (id, kind)
 );
 
 -- Who a transaction works for: set_config('hyrelog.company', …, true), and 'hyrelog.workspace' for a workspace key.
