@@ -18,6 +18,9 @@ _MAPPED = IPv6Network("::ffff:0:0/96")
 _MAPPED_BITS = 96
 _HOLDER_BITS = 64
 _REMEMBERED = 8192
+# What is remembered is the sender's choice, so it has to be short.
+_MAX_REMEMBERED_BYTES = 512
+_MAX_ADDRESS_CHARACTERS = 64
 _MAX_HOPS = 32
 
 
@@ -58,6 +61,7 @@ class Proxies:
         self._trusted = tuple(map(plain, trusted))
         # Producers keep their proxies and addresses: parsing each time would cost 3 µs a request.
         self._origin = lru_cache(maxsize=_REMEMBERED)(self._find_origin)
+        self._trusts = lru_cache(maxsize=_REMEMBERED)(self._is_trusted)
 
     def client_address(self, scope: Mapping[str, Any]) -> str:
         """The client of an ASGI request: the right-most hop that is not a trusted proxy; empty when the server knows no peer."""
@@ -65,12 +69,16 @@ class Proxies:
         peer: str = client[0] if client else ""
         if not self._trusted:
             return peer if "." in peer and ":" not in peer else _canonical(peer)
-        return self._origin(peer, b",".join([value for name, value in scope["headers"] if name == _FORWARDED]))
+        if not self._trusts(peer):
+            return _canonical(peer)
+        forwarded = b",".join([value for name, value in scope["headers"] if name == _FORWARDED])
+        find = self._origin if len(forwarded) <= _MAX_REMEMBERED_BYTES else self._find_origin
+        return find(peer, forwarded)
 
     def _find_origin(self, peer: str, forwarded: bytes) -> str:
-        """From the peer back, hop by hop, as far as they are trusted; nonsense from one that is leaves the peer."""
+        """From the trusted peer back, hop by hop, as far as they are trusted; nonsense from one that is leaves the peer."""
         origin = _canonical(peer)
-        if not self._trusts(peer) or not forwarded.strip():
+        if not forwarded.strip():
             return origin
         hops = forwarded.decode("latin-1").rsplit(",", _MAX_HOPS)
         for hop in reversed(hops):
@@ -82,12 +90,16 @@ class Proxies:
                 break
         return origin
 
-    def _trusts(self, address: str) -> bool:
+    def _is_trusted(self, address: str) -> bool:
         return bool(address) and allows(self._trusted, address)
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def _parse(text: str) -> IPv4Address | IPv6Address | None:
+    return _parse_short(text) if len(text) <= _MAX_ADDRESS_CHARACTERS else None
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _parse_short(text: str) -> IPv4Address | IPv6Address | None:
     try:
         found = ip_address(text)
     except ValueError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from ipaddress import IPv4Address, IPv6Address
 
 import pytest
@@ -51,6 +52,28 @@ def test_a_chain_of_none_but_proxies_began_at_its_left_end() -> None:
 )
 def test_what_can_not_be_read_leaves_the_peer(nonsense: str) -> None:
     assert seen("10.0.0.1", nonsense) == "10.0.0.1"
+
+
+@pytest.mark.parametrize(
+    ("peer", "line"),
+    [("192.0.2.7", "203.0.113.1, {}"), ("10.0.0.1", "{}"), ("10.0.0.1", "{}, 203.0.113.1"), ("10.0.0.1", "fe80::1%{}")],
+    ids=["from a stranger", "nonsense", "left of the client", "the zone of an address"],
+)
+def test_long_headers_do_not_stay_in_memory(peer: str, line: str) -> None:
+    proxies = Proxies([network("10.0.0.0/8")])
+    tracemalloc.start()
+    try:
+        for number in range(100):
+            seen(peer, line.format(f"{number:05}" * 10_000), proxies=proxies)
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 500_000
+
+
+def test_a_list_too_long_to_remember_is_still_read() -> None:
+    for _ in range(2):
+        assert seen("10.0.0.1", "1.1.1.1, " * 100 + "203.0.113.1, 10.9.9.9") == "203.0.113.1"
 
 
 def test_a_mapped_address_is_the_ipv4_address() -> None:
