@@ -140,13 +140,13 @@ class Endpoint:
         sealed = await self._acceptor.seal([event], receipt, _traceparent(headers, trace))
         await self._acceptor.publish(sealed)
         event_id = sealed.ids[0]
-        if wait and not self._waiters[caller.region].full and (stored := await self._stored(caller.region, event_id, wait)):
+        if wait and not self._waiters[caller.region].full and (stored := await self._stored(caller, event_id, wait)):
             return 201, stored, [(b"preference-applied", b"wait=%d" % wait)]
         return 202, b'{"id":"%b","status":"ACCEPTED","receivedAt":"%b"}' % (event_id.encode(), format_time(now).encode()), ()
 
-    async def _stored(self, region: Region, event_id: str, seconds: int) -> bytes | None:
+    async def _stored(self, caller: Principal, event_id: str, seconds: int) -> bytes | None:
         try:
-            event = await self._waiters[region].wait(event_id, seconds)
+            event = await self._waiters[caller.region].wait(event_id, caller.company_id, seconds)
         except Rejected:  # it was accepted, and its id leads to the reason
             return None
         return None if event is None else view.render(event, verification=False)

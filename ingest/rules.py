@@ -28,8 +28,8 @@ _Value = TypeVar("_Value")
 class ProjectTable(Protocol):
     """Where projects are looked up: one region's Postgres, or a fake."""
 
-    async def projects(self, workspace_id: str, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that are projects of the workspace."""
+    async def projects(self, company_id: str, workspace_id: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are projects of the company's workspace."""
         ...
 
 
@@ -54,7 +54,7 @@ class Rules:
         """Look projects up. Raises ``Unavailable`` when that can't be done now."""
         workspace, asked = caller.workspace_id or "", list(projects)
         try:
-            found = await self._tables[caller.region].projects(workspace, asked)
+            found = await self._tables[caller.region].projects(caller.company_id, workspace, asked)
         except Exception as error:
             if not is_unavailable(error):
                 raise

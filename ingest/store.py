@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ops import db
@@ -37,15 +37,16 @@ class Store:
             rows = await connection.fetch(self._sql["source_standing"], self._topic, timeout=_TIMEOUT_SECONDS)
         return {row[0]: Standing(row[2] - row[1], row[3]) for row in rows}
 
-    async def projects(self, workspace_id: str, ids: Sequence[str]) -> set[str]:
-        """Those of the ids that are projects of the workspace."""
+    async def projects(self, company_id: str, workspace_id: str, ids: Sequence[str]) -> set[str]:
+        """Those of the ids that are projects of the company's workspace."""
         async with self._pool.acquire(timeout=_TIMEOUT_SECONDS) as connection:
-            rows = await connection.fetch(self._sql["projects_of_workspace"], workspace_id, ids, timeout=_TIMEOUT_SECONDS)
+            rows = await connection.fetch(self._sql["projects_of_workspace"], company_id, workspace_id, ids, timeout=_TIMEOUT_SECONDS)
         return {str(row[0]) for row in rows}
 
-    async def outcomes(self, ids: Sequence[str]) -> tuple[list[StoredEvent], set[str]]:
-        """Those of the ids that are stored, and those that were rejected."""
+    async def outcomes(self, wanted: Mapping[str, str]) -> tuple[list[StoredEvent], set[str]]:
+        """Those of the events that are stored, and the ids of those that were rejected; ``wanted`` maps an id to its company's."""
+        ids, companies = list(wanted), list(wanted.values())
         async with self._pool.acquire(timeout=_TIMEOUT_SECONDS) as connection:
-            stored = await connection.fetch(self._sql["find_stored"], ids, timeout=_TIMEOUT_SECONDS)
-            rejected = await connection.fetch(self._sql["find_rejected"], ids, timeout=_TIMEOUT_SECONDS)
+            stored = await connection.fetch(self._sql["find_stored"], ids, companies, timeout=_TIMEOUT_SECONDS)
+            rejected = await connection.fetch(self._sql["find_rejected"], ids, companies, timeout=_TIMEOUT_SECONDS)
         return [to_stored(row, self._region) for row in stored], {str(row[0]) for row in rejected}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import NamedTuple
 
 from ingest.store import Store
 from ops import log
@@ -19,6 +20,13 @@ class Rejected(Exception):
     """The event can't be stored; ``GET /v1/events/{id}`` says why."""
 
 
+class _Waiting(NamedTuple):
+    """Whose event it is, and who waits for it."""
+
+    company_id: str
+    future: asyncio.Future[StoredEvent | None]
+
+
 class Waiters:
     """The waiting requests of one region."""
 
@@ -26,7 +34,7 @@ class Waiters:
         self._store = store
         self._limit = limit
         self._gauge = metrics.waiters
-        self._waiting: dict[str, asyncio.Future[StoredEvent | None]] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._looking: asyncio.Task[None] | None = None
 
     @property
@@ -34,10 +42,10 @@ class Waiters:
         """Whether another one would be too many: it is answered 202 then."""
         return len(self._waiting) >= self._limit
 
-    async def wait(self, event_id: str, seconds: float) -> StoredEvent | None:
-        """The stored event, or ``None`` when the time is over. Raises ``Rejected``."""
+    async def wait(self, event_id: str, company_id: str, seconds: float) -> StoredEvent | None:
+        """The company's event once it is stored, or ``None`` when the time is over. Raises ``Rejected``."""
         future: asyncio.Future[StoredEvent | None] = asyncio.get_running_loop().create_future()
-        self._waiting[event_id] = future
+        self._waiting[event_id] = _Waiting(company_id, future)
         self._gauge.inc()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
@@ -52,7 +60,7 @@ class Waiters:
 
     async def stop(self) -> None:
         """Let everybody go: they are answered 202."""
-        for future in self._waiting.values():
+        for _, future in self._waiting.values():
             if not future.done():
                 future.set_result(None)
         if self._looking is not None:
@@ -72,10 +80,10 @@ class Waiters:
             self._looking = None
 
     async def _settle(self) -> None:
-        stored, rejected = await self._store.outcomes(list(self._waiting))
+        stored, rejected = await self._store.outcomes({event_id: waiting.company_id for event_id, waiting in self._waiting.items()})
         for event in stored:
-            if (future := self._waiting.pop(event.id, None)) and not future.done():
-                future.set_result(event)
+            if (waiting := self._waiting.pop(event.id, None)) and not waiting.future.done():
+                waiting.future.set_result(event)
         for event_id in rejected:
-            if (future := self._waiting.pop(event_id, None)) and not future.done():
-                future.set_exception(Rejected(event_id))
+            if (waiting := self._waiting.pop(event_id, None)) and not waiting.future.done():
+                waiting.future.set_exception(Rejected(event_id))

@@ -16,6 +16,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from api.store import EventFilter, Store
+from ingest.store import Store as IngestStore
 from ops.auth import Principal
 from ops.db import Pool, Timeouts, load_queries, open_pool, tenant_transaction
 from ops.local.environment import Role
@@ -312,6 +313,22 @@ async def test_a_reading_transaction_writes_nothing(pool: Pool, sides: tuple[Sid
 async def test_the_operators_view_of_rejections_is_of_all_companies(pool: Pool, sides: tuple[Side, Side]) -> None:
     found = await Store({Region.US: pool}, Metrics(CollectorRegistry())).all_rejections(Region.US, None, 200)
     assert {UUID(rejection.company_id or "") for rejection, _ in found} >= {side.tenant.id for side in sides}
+
+
+async def test_ingest_asks_for_each_companys_own(servers: LocalStack, superuser: Database, sides: tuple[Side, Side]) -> None:
+    """Its role reads across tenants, so that one look serves all who wait: the statements alone keep them apart."""
+    (event, other), (company, foreign) = ((min(side.events) for side in sides), (side.company for side in sides))
+    rejected = str(await superuser.fetchval("SELECT id FROM rejected WHERE company_id = $1", UUID(company)))
+    workspace = sides[0].tenant.workspaces[0]
+    project = str(workspace.project_id)
+    opened = await open_pool(servers.settings(Role.INGEST).database_url(Region.US), application_name="walls", max_size=1)
+    async with opened as pool:
+        store = IngestStore(Region.US, pool)
+        found, refused = await store.outcomes({event: company, other: company, rejected: company})
+        assert ([each.id for each in found], refused) == ([event], {rejected})
+        assert await store.outcomes({event: foreign, rejected: foreign}) == ([], set())
+        assert await store.projects(company, str(workspace.id), [project]) == {project}
+        assert await store.projects(foreign, str(workspace.id), [project]) == set()
 
 
 @pytest.mark.parametrize("query", ["workspace_events_desc", "workspace_events_asc"])

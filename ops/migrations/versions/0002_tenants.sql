@@ -231,6 +231,7 @@ CREATE POLICY tenant ON audit_outbox FOR INSERT TO hyrelog_api
   WITH CHECK (company_id = tenant_company() OR company_id = (SELECT o.company_id FROM operator_audit_workspace() o));
 
 REVOKE SELECT ON company, workspace, api_key FROM hyrelog_ingest;
+GRANT SELECT (company_id) ON rejected TO hyrelog_ingest;
 REVOKE SELECT ON api_key FROM hyrelog_api;
 GRANT SELECT (id, company_id, workspace_id, prefix, name, expires_at, revoked_at, created_at, ip_allowlist, rotated_to)
   ON api_key TO hyrelog_api;

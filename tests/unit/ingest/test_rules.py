@@ -28,11 +28,11 @@ class FakeTable:
         self.asked: list[set[str]] = []
         self.away = False
 
-    async def projects(self, workspace_id: str, ids: Sequence[str]) -> set[str]:
+    async def projects(self, company_id: str, workspace_id: str, ids: Sequence[str]) -> set[str]:
         if self.away:
             raise ConnectionRefusedError
         self.asked.append(set(ids))
-        return self.known.intersection(ids) if workspace_id == WORKSPACE else set()
+        return self.known.intersection(ids) if (company_id, workspace_id) == (COMPANY, WORKSPACE) else set()
 
 
 class Case:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping
 from unittest.mock import Mock
 
 import pytest
@@ -13,6 +13,7 @@ from ingest.store import Store
 from ingest.wait import Rejected, Waiters
 from ops.metrics import Metrics
 from schemas.event import StoredEvent
+from tests.support.keys import COMPANY
 
 LIMIT = 3
 
@@ -33,7 +34,8 @@ class Database:
         self.away: Exception | None = None
         self.looked = asyncio.Event()
 
-    async def outcomes(self, ids: Sequence[str]) -> tuple[list[StoredEvent], set[str]]:
+    async def outcomes(self, wanted: Mapping[str, str]) -> tuple[list[StoredEvent], set[str]]:
+        ids = [each for each, company in wanted.items() if company == COMPANY]
         self.looks.append(set(ids))
         self.looked.set()
         if self.away is not None:
@@ -56,7 +58,7 @@ async def waiters(database: Database) -> AsyncIterator[Waiters]:
 
 
 async def test_a_stored_event_is_handed_to_its_waiter(waiters: Waiters, database: Database) -> None:
-    waiting = asyncio.create_task(waiters.wait("a", 5))
+    waiting = asyncio.create_task(waiters.wait("a", COMPANY, 5))
     await database.looked.wait()
     database.stored.add("a")
     stored = await waiting
@@ -65,7 +67,7 @@ async def test_a_stored_event_is_handed_to_its_waiter(waiters: Waiters, database
 
 
 async def test_all_who_wait_share_a_look(waiters: Waiters, database: Database) -> None:
-    waiting = [asyncio.create_task(waiters.wait(each, 5)) for each in ("a", "b")]
+    waiting = [asyncio.create_task(waiters.wait(each, COMPANY, 5)) for each in ("a", "b")]
     await database.looked.wait()
     assert database.looks[0] == {"a", "b"}
     database.stored |= {"a", "b"}
@@ -75,18 +77,18 @@ async def test_all_who_wait_share_a_look(waiters: Waiters, database: Database) -
 async def test_a_rejected_event_ends_the_waiting(waiters: Waiters, database: Database) -> None:
     database.rejected.add("a")
     with pytest.raises(Rejected):
-        await waiters.wait("a", 5)
+        await waiters.wait("a", COMPANY, 5)
 
 
 async def test_when_the_time_is_over_there_is_nothing(waiters: Waiters) -> None:
-    assert await waiters.wait("a", 0.05) is None
+    assert await waiters.wait("a", COMPANY, 0.05) is None
     assert not waiters.full
 
 
 @pytest.mark.parametrize("error", [ConnectionRefusedError(), RuntimeError("a fault of ours")])
 async def test_a_look_that_fails_is_followed_by_another(waiters: Waiters, database: Database, error: Exception) -> None:
     database.away = error
-    waiting = asyncio.create_task(waiters.wait("a", 5))
+    waiting = asyncio.create_task(waiters.wait("a", COMPANY, 5))
     await database.looked.wait()
     database.away = None
     database.stored.add("a")
@@ -95,15 +97,15 @@ async def test_a_look_that_fails_is_followed_by_another(waiters: Waiters, databa
 
 async def test_nobody_looks_when_nobody_waits(waiters: Waiters, database: Database) -> None:
     database.stored |= {"a", "b"}
-    await waiters.wait("a", 5)
+    await waiters.wait("a", COMPANY, 5)
     looks = len(database.looks)
     await asyncio.sleep(0.1)
     assert len(database.looks) == looks
-    assert await waiters.wait("b", 5) is not None
+    assert await waiters.wait("b", COMPANY, 5) is not None
 
 
 async def test_no_more_than_the_limit_wait(waiters: Waiters, database: Database) -> None:
-    waiting = [asyncio.create_task(waiters.wait(str(number), 5)) for number in range(LIMIT)]
+    waiting = [asyncio.create_task(waiters.wait(str(number), COMPANY, 5)) for number in range(LIMIT)]
     await database.looked.wait()
     assert waiters.full
     database.stored |= {str(number) for number in range(LIMIT)}
@@ -113,14 +115,14 @@ async def test_no_more_than_the_limit_wait(waiters: Waiters, database: Database)
 
 async def test_stopping_lets_everybody_go(waiters: Waiters, database: Database) -> None:
     """As when their time is over: the events are safe, so that a deploy must not look like an outage."""
-    waiting = [asyncio.create_task(waiters.wait(each, 60)) for each in ("a", "b")]
+    waiting = [asyncio.create_task(waiters.wait(each, COMPANY, 60)) for each in ("a", "b")]
     await database.looked.wait()
     await waiters.stop()
     assert await asyncio.gather(*waiting) == [None, None]
 
 
 async def test_a_client_that_leaves_is_no_longer_asked_for(waiters: Waiters, database: Database) -> None:
-    leaving, staying = asyncio.create_task(waiters.wait("a", 60)), asyncio.create_task(waiters.wait("b", 60))
+    leaving, staying = asyncio.create_task(waiters.wait("a", COMPANY, 60)), asyncio.create_task(waiters.wait("b", COMPANY, 60))
     await database.looked.wait()
     leaving.cancel()
     await asyncio.gather(leaving, return_exceptions=True)
