@@ -24,6 +24,7 @@ from schemas.problems import Forbidden, Unauthorized, Unavailable
 from schemas.topics import Region
 
 _BEARER = b"bearer "
+_SCHEME = len(_BEARER)
 _SALT_BYTES = 16
 _MAX_ADMITTED = 1000
 _T = TypeVar("_T")
@@ -135,9 +136,9 @@ class Authenticator:
 
     def cached(self, header: bytes | None, address: str) -> Principal | None:
         """The holder of a key that was judged within ten seconds and is good at ``address``; else ``None``: ask ``authenticate``."""
-        if header is None:
+        if header is None or header[:_SCHEME].lower() != _BEARER:
             return None
-        digest = sha256(self._salt + header).digest()
+        digest = sha256(self._salt + header[_SCHEME:]).digest()
         hit = self._hits.get(digest)
         now = self._monotonic()
         if hit is None or now >= hit.fresh_until:
@@ -157,10 +158,13 @@ class Authenticator:
         Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``WrongAddress`` when the key is not good at
         ``address``; ``Unavailable`` when the database that would know can't be asked within a second.
         """
-        digest = self._digest(header)
+        key = _sent_key(header)
+        if key is None:
+            raise Unauthorized
+        digest = self._digest(key)
         hit = self._hits.get(digest)
         if hit is None or self._monotonic() >= hit.fresh_until:
-            hit = await self._judge_now(digest, header)
+            hit = await self._judge_now(digest, key)
         if not _admit(hit, address):
             raise WrongAddress(hit.principal)
         hit.used_at = self._monotonic()
@@ -168,7 +172,8 @@ class Authenticator:
 
     def met_before(self, header: bytes | None) -> bool:
         """Whether the key was good when it was last looked up, however long ago."""
-        return self._digest(header) in self._hits
+        key = _sent_key(header)
+        return key is not None and self._digest(key) in self._hits
 
     def used_since(self, region: Region, moment: float) -> dict[str, int]:
         """When the region's keys were last used, in microseconds by key id, of those used at ``moment`` (monotonic) or later."""
@@ -184,21 +189,19 @@ class Authenticator:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _digest(self, header: bytes | None) -> bytes:
-        return sha256(self._salt + (header or b"")).digest()
+    def _digest(self, key: bytes) -> bytes:
+        return sha256(self._salt + key).digest()
 
-    async def _judge_now(self, digest: bytes, header: bytes | None) -> _Hit:
-        credential = self._credential(header)
+    async def _judge_now(self, digest: bytes, key: bytes) -> _Hit:
+        credential = self._credential(key)
         if self._monotonic() < self._misses.get(digest, 0.0):
             self._count["known_bad"].inc()
             raise Unauthorized
         return await self._ask(digest, credential)
 
-    def _credential(self, header: bytes | None) -> _Credential:
-        if header is None or header[: len(_BEARER)].lower() != _BEARER:
-            raise Unauthorized
+    def _credential(self, key: bytes) -> _Credential:
         try:
-            text = header[len(_BEARER) :].strip(b" ").decode("ascii")
+            text = key.decode("ascii")
             name = parse_key(text)
         except ValueError:
             raise Unauthorized from None
@@ -302,6 +305,11 @@ class Authenticator:
         return Principal(
             row.id, region, credential.scope, row.company_id, row.workspace_id, row.expires_at, row.limits, row.allowlist, row.archived
         )
+
+
+def _sent_key(header: bytes | None) -> bytes | None:
+    """What follows the scheme and its one space, as it stands: so a key has one spelling, and one place in the caches."""
+    return header[_SCHEME:] if header is not None and header[:_SCHEME].lower() == _BEARER else None
 
 
 def _admit(hit: _Hit, address: str) -> bool:

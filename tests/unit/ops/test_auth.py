@@ -73,6 +73,28 @@ async def test_the_scheme_is_case_insensitive() -> None:
     assert (await case.auth.authenticate(b"bEARER " + KEY.encode(), ADDRESS)).key_id == "key-1"
 
 
+async def test_all_spellings_of_a_key_are_one_look_up() -> None:
+    case = Case()
+    case.keys.add()
+    for scheme in (b"Bearer ", b"bearer ", b"BEARER ", b"bEaReR "):
+        await case.auth.authenticate(scheme + KEY.encode(), ADDRESS)
+        assert case.auth.cached(scheme + KEY.encode(), ADDRESS) is not None
+        assert case.auth.met_before(scheme + KEY.encode())
+    assert case.keys.asked == [Region.EU]
+
+
+@pytest.mark.parametrize("header", [b"Bearer  " + KEY.encode(), HEADER + b" ", HEADER.upper(), b"Digest " + KEY.encode()])
+async def test_any_other_spelling_is_no_key_though_the_key_is_known(header: bytes) -> None:
+    case = Case()
+    case.keys.add()
+    await case.auth.authenticate(HEADER, ADDRESS)
+    assert case.auth.cached(header, ADDRESS) is None
+    assert not case.auth.met_before(header)
+    with pytest.raises(Unauthorized):
+        await case.auth.authenticate(header, ADDRESS)
+    assert case.keys.asked == [Region.EU]
+
+
 async def test_an_unknown_key_is_asked_for_once_in_ten_seconds() -> None:
     case = Case()
     for _ in range(3):
