@@ -157,7 +157,7 @@ class Management:
 
     async def key_of(self, caller: Principal) -> Key | None:
         """The calling key, as it stands now."""
-        async with self._store.acting(caller.region, caller.company_id, "key_of_caller") as connection:
+        async with self._store.reading_for(caller, "key_of_caller") as connection:
             row = await connection.fetchrow(self._sql["key_of_caller"], caller.key_id, caller.company_id)
         return None if row is None else _to_key(row)
 

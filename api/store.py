@@ -75,7 +75,7 @@ class Store:
     async def event(self, caller: Principal, event_id: str) -> StoredEvent | str | None:
         """The stored event, or the reason of its rejection, or ``None``."""
         scope = (event_id, caller.company_id, caller.workspace_id)
-        async with self._reading_for(caller, "event") as connection:
+        async with self.reading_for(caller, "event") as connection:
             row = await connection.fetchrow(self._sql["event_by_id"], *scope)
             if row is not None:
                 return to_stored(row, caller.region)
@@ -94,14 +94,14 @@ class Store:
         if not whole_company:
             arguments.insert(0, wanted.workspace_id)
         filters = (wanted.category, wanted.action, wanted.action_prefix)
-        async with self._reading_for(caller, name) as connection:
+        async with self.reading_for(caller, name) as connection:
             rows = await connection.fetch(self._sql[name], caller.company_id, *arguments, *filters, limit)
         events = [to_stored(row, caller.region) for row in rows]
         return [(event, Position(event.timestamp, _tie(event, whole_company))) for event in events]
 
     async def chain(self, caller: Principal, workspace_id: str) -> tuple[Head, int | None] | None:
         """The head of the workspace's chain and when it moved (microseconds); ``None`` when it is not the caller's."""
-        async with self._reading_for(caller, "chain") as connection:
+        async with self.reading_for(caller, "chain") as connection:
             row = await connection.fetchrow(self._sql["chain_of_workspace"], workspace_id, caller.company_id, caller.workspace_id)
         if row is None:
             return None
@@ -112,7 +112,7 @@ class Store:
     ) -> list[tuple[Rejection, Position]]:
         """Up to ``limit`` rejections behind ``after``, newest first, each with its position."""
         edge = _edge(after)
-        async with self._reading_for(caller, "rejections") as connection:
+        async with self.reading_for(caller, "rejections") as connection:
             rows = await connection.fetch(self._sql["rejections_of_company"], caller.company_id, workspace_id, *edge, limit)
         return [_rejection(row) for row in rows]
 
@@ -135,7 +135,8 @@ class Store:
             yield connection
 
     @asynccontextmanager
-    async def _reading_for(self, caller: Principal, query: str) -> AsyncIterator[Connection]:
+    async def reading_for(self, caller: Principal, query: str) -> AsyncIterator[Connection]:
+        """A read-only transaction that sees what the caller may. Raises ``Unavailable`` while the database is away."""
         async with (
             self._reading(caller.region, query) as connection,
             tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True),

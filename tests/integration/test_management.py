@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID, uuid4
@@ -13,6 +14,7 @@ import httpx
 import pytest
 
 from api.app import create_app
+from ops.db import Connection, tenant_transaction
 from ops.local.environment import Role
 from ops.seed import Tenant
 from ops.settings import Settings
@@ -443,6 +445,22 @@ async def test_status_tells_what_a_key_is_of_either_kind(office: Office) -> None
     await office.superuser.execute("INSERT INTO api_key_use VALUES ($1, $2, $3)", UUID(own["id"]), office.tenant.id, used)
     assert (await office.status(workspace.key or "")).json()["lastUsedAt"] == "2026-03-01T00:00:00.000000Z"
     assert await office.told() == []
+
+
+async def test_a_status_is_read_within_the_callers_own_walls(office: Office, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A workspace key's transaction names its workspace, and writes nothing."""
+    seen: list[tuple[str | None, bool]] = []
+
+    @asynccontextmanager
+    async def noting(connection: Connection, company: str, workspace: str | None = None, *, readonly: bool = False) -> AsyncIterator[None]:
+        seen.append((workspace, readonly))
+        async with tenant_transaction(connection, company, workspace, readonly=readonly):
+            yield
+
+    monkeypatch.setattr("api.store.tenant_transaction", noting)
+    workspace = office.tenant.workspaces[0]
+    assert (await office.status(workspace.key or "")).status_code == 200
+    assert seen == [(str(workspace.id), True)]
 
 
 async def test_unknown_parameters_are_refused(office: Office) -> None:
