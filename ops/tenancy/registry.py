@@ -21,6 +21,7 @@ from ops.clock import SystemClock
 from ops.db import load_queries
 from ops.settings import Settings
 from schemas.audit import Entry, Outcome
+from schemas.event import format_time, to_micros
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
 from schemas.plans import PlanName, check_overrides
 from schemas.topics import Region
@@ -56,6 +57,11 @@ class KeyTerms:
     name: str
     allowlist: Sequence[str] = ()
     expires_at: datetime | None = None
+
+    def told(self) -> dict[str, Any]:
+        """As an entry of the audit tells them, the API's alike."""
+        expires_at = None if self.expires_at is None else format_time(to_micros(self.expires_at))
+        return {"expiresAt": expires_at, "ipAllowlist": list(self.allowlist)}
 
 
 def random_entropy(_scope: Scope) -> bytes:
@@ -125,15 +131,13 @@ class Registry:
         """A key of the company, or of one of its workspaces."""
         self._locked(Kind.COMPANY, company)
         if workspace is not None:
-            owner, kind, _archived_at = self._locked(Kind.WORKSPACE, workspace)
-            _refuse_audit(kind)
-            if owner != company:
-                raise Refused(f"workspace {workspace} is not of company {company}")
+            self._check_open(company, workspace)
         scope = Scope.COMPANY if workspace is None else Scope.WORKSPACE
         text = make_key(self.region, scope, self._entropy(scope))
         stored = (hash_key(self._secret, text), key_prefix(text), terms.name, list(terms.allowlist), terms.expires_at)
         key = Key(self._insert("insert_key", company, workspace, *stored), text)
-        self._note("key.create", company, Kind.KEY, key.id, name=terms.name, prefix=key_prefix(text), ipAllowlist=list(terms.allowlist))
+        told = {"scope": scope.name, "workspaceId": workspace and str(workspace), **terms.told()}
+        self._note("key.create", company, Kind.KEY, key.id, name=terms.name, prefix=key_prefix(text), **told)
         return key
 
     def set_plan(self, company: UUID, plan: PlanName) -> None:
@@ -188,6 +192,15 @@ class Registry:
         if revoked_at is not None:
             raise Refused(f"key {key} was revoked at {revoked_at.isoformat()}")
         return company, workspace, prefix
+
+    def _check_open(self, company: UUID, workspace: UUID) -> None:
+        """Raise ``Refused`` unless keys can be made for the company's workspace."""
+        owner, kind, archived_at = self._locked(Kind.WORKSPACE, workspace)
+        _refuse_audit(kind)
+        if owner != company:
+            raise Refused(f"workspace {workspace} is not of company {company}")
+        if archived_at is not None:
+            raise Refused(f"workspace {workspace} is archived: it gets no keys")
 
     def _locked(self, kind: Kind, id: UUID) -> TupleRow:
         row = self.one(f"lock_{kind}", id)

@@ -15,7 +15,7 @@ from typer.testing import CliRunner, Result
 from ops.cli import build
 from ops.local.environment import Role
 from ops.seed import SeedSettings, Tenant, seed
-from schemas.keys import Scope, hash_key, parse_key
+from schemas.keys import Scope, hash_key, key_prefix, parse_key
 from schemas.topics import Region
 from tests.support.managing import told
 from tests.support.stack import LocalStack
@@ -119,13 +119,22 @@ async def test_a_key_is_bound_to_networks_and_a_time(servers: LocalStack, superu
         "--allow",
         "2001:db8::1",
         "--expires",
-        "2030-01-01T00:00:00+0100",
+        "2030-01-01T01:00:00+0100",
     )
     key_id, key = run("key", "create", tenant.id, "Bound", *words).output.split()
+    (entry,) = await told(superuser, tenant.id)
+    assert entry.metadata == {
+        "name": "Bound",
+        "prefix": key_prefix(key),
+        "scope": "WORKSPACE",
+        "workspaceId": str(tenant.workspaces[0].id),
+        "expiresAt": "2030-01-01T00:00:00.000000Z",
+        "ipAllowlist": ["10.0.0.0/8", "2001:db8::1/128"],
+    }
     found = await _holder(servers, superuser, key)
     assert found is not None
     assert [str(each) for each in found["ip_allowlist"]] == ["10.0.0.0/8", "2001:db8::1/128"]
-    assert found["expires_at"] == 1_893_452_400_000_000
+    assert found["expires_at"] == 1_893_456_000_000_000
     run("key", "allow", key_id)
     found = await _holder(servers, superuser, key)
     assert found is not None
@@ -173,6 +182,13 @@ async def test_an_audit_workspace_is_left_alone(superuser: Database, run: Run, t
 def test_a_key_is_not_made_for_another_companys_workspace(servers: LocalStack, run: Run, tenant: Tenant) -> None:
     foreign = servers.tenant().workspaces[0].id
     assert "is not of company" in run("key", "create", tenant.id, "X", "--workspace", foreign, exit_code=1).output
+
+
+async def test_a_key_is_not_made_for_an_archived_workspace(superuser: Database, run: Run, tenant: Tenant) -> None:
+    workspace = tenant.workspaces[0].id
+    run("workspace", "archive", workspace)
+    assert "it gets no keys" in run("key", "create", tenant.id, "X", "--workspace", workspace, exit_code=1).output
+    assert await _actions(superuser, tenant.id) == ["workspace.archive"]
 
 
 def test_what_is_archived_already_is_told(run: Run, tenant: Tenant) -> None:
