@@ -73,6 +73,8 @@ class CachePolicy:
     max_hits: int = 50_000
     max_misses: int = 10_000
     max_lookups: int = 500
+    max_strange_lookups: int = 400
+    """With this many look-ups under way only keys known before are looked up: strangers can't keep those from being refreshed."""
 
 
 INGEST_POLICY = CachePolicy(outlive_outage=15 * 60.0)
@@ -251,7 +253,8 @@ class Authenticator:
         """The one look-up of this key that is under way. Raises ``TimeoutError`` when there are too many of others."""
         task = self._lookups.get(digest)
         if task is None:
-            if len(self._lookups) >= self._policy.max_lookups:
+            most = self._policy.max_lookups if digest in self._hits else self._policy.max_strange_lookups
+            if len(self._lookups) >= most:
                 raise TimeoutError("too many keys are being looked up")
             task = asyncio.get_running_loop().create_task(self._judge(digest, credential))
             self._lookups[digest] = task

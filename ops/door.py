@@ -8,7 +8,7 @@ from typing import Any
 from ops.addresses import Proxies
 from ops.auth import Authenticator, Principal
 from ops.limits import Limits, Visit
-from schemas.problems import Forbidden, Problem, Unauthorized, Unavailable
+from schemas.problems import Forbidden, Problem, Unauthorized
 
 _AUTHORIZATION = b"authorization"
 
@@ -38,6 +38,7 @@ class Door:
         """The caller. Raises ``Unauthorized``, ``Forbidden``, ``RateLimited``, ``Unavailable``."""
         limits = self._limits
         limits.watch_stranger(visit)
+        # What could not be judged stays counted: a slow database needs the limit most.
         # A key that was good before is never refused for what others at its address do.
         met_before = self._authenticator.met_before(header)
         if not met_before:
@@ -47,10 +48,6 @@ class Door:
         except (Unauthorized, Forbidden):
             if met_before:
                 limits.take_stranger(visit)
-            raise
-        except Unavailable:
-            if not met_before:
-                limits.forgive_stranger(visit)
             raise
         if not met_before:
             limits.forgive_stranger(visit)

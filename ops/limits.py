@@ -180,7 +180,7 @@ class Limits:
         counter.used += 1
 
     def forgive_stranger(self, visit: Visit) -> None:
-        """Take a counted one back: its key turned out good, or could not be judged."""
+        """Take a counted one back: its key turned out good."""
         if visit.requests is not None and visit.requests.used:
             visit.requests.used -= 1
 

@@ -14,7 +14,7 @@ from ops.store import KeyRow
 from schemas.keys import Scope, hash_key, make_key
 from schemas.problems import Forbidden, Unauthorized, Unavailable
 from schemas.topics import Region
-from tests.support.keys import ADDRESS, COMPANY, HEADER, KEY, NO_LIMITS, PREVIOUS, SECRET, WORKSPACE, FakeClock, FakeKeys
+from tests.support.keys import ADDRESS, COMPANY, HEADER, KEY, NO_LIMITS, PREVIOUS, SECRET, WORKSPACE, FakeClock, FakeKeys, header
 
 IMPATIENT = CachePolicy(wait=0.05, outlive_outage=900.0)
 
@@ -281,7 +281,7 @@ async def test_an_error_that_is_no_outage_is_not_hidden_as_one() -> None:
 
 
 async def test_look_ups_under_way_are_bounded() -> None:
-    case = Case(CachePolicy(max_lookups=1))
+    case = Case(CachePolicy(max_strange_lookups=1))
     case.keys.gate.clear()
     first = asyncio.ensure_future(case.auth.authenticate(HEADER, ADDRESS))
     await asyncio.sleep(0)
@@ -290,6 +290,22 @@ async def test_look_ups_under_way_are_bounded() -> None:
     first.cancel()
     await case.auth.close()
     assert case.auth._lookups == {}
+
+
+async def test_strangers_do_not_keep_known_keys_from_being_refreshed() -> None:
+    case = Case(CachePolicy(max_lookups=3, max_strange_lookups=2))
+    case.keys.add()
+    await case.auth.authenticate(HEADER, ADDRESS)
+    case.keys.gate.clear()
+    strangers = [asyncio.ensure_future(case.auth.authenticate(header(number), ADDRESS)) for number in range(5)]
+    await asyncio.sleep(0)
+    case.clock.now += 10
+    known = asyncio.ensure_future(case.auth.authenticate(HEADER, ADDRESS))
+    await asyncio.sleep(0)
+    case.keys.gate.set()
+    assert (await known).key_id == "key-1"
+    refused = await asyncio.gather(*strangers, return_exceptions=True)
+    assert [type(each) for each in refused] == [Unauthorized] * 2 + [Unavailable] * 3
 
 
 @pytest.mark.parametrize("allowed", ["192.0.2.1/32", "192.0.2.0/24", "::ffff:192.0.2.1/128"])

@@ -130,10 +130,20 @@ async def test_a_key_from_a_wrong_address_counts_against_that_address_and_not_ag
     assert (await case.enter())[0] is None
 
 
-async def test_an_outage_is_503_and_counts_against_nobody() -> None:
-    case = Case(per_address=1)
+async def test_an_outage_does_not_lift_the_limit_of_an_address() -> None:
+    case = Case(per_address=2)
     case.keys.failing[Region.EU] = ConnectionRefusedError
-    assert {type((await case.enter(header(number)))[0]) for number in range(9)} == {Unavailable}
+    assert [type((await case.enter(header(number)))[0]) for number in range(4)] == [Unavailable] * 2 + [RateLimited] * 2
+    assert len(case.keys.asked) == 2
+
+
+async def test_an_outage_counts_against_no_key_that_was_good_before() -> None:
+    case = Case(per_address=1)
+    case.keys.add()
+    await case.enter()
+    case.keys.failing[Region.EU] = ConnectionRefusedError
+    case.clock.now += 15 * 60
+    assert [type((await case.enter())[0]) for _ in range(3)] == [Unavailable] * 3
 
 
 async def test_the_limit_of_addresses_can_be_switched_off() -> None:
