@@ -24,7 +24,7 @@ from streams.region import RegionWorker, by_topic
 from streams.transport import ChunkApp
 
 _LOG = log.get(__name__)
-_BUFFERED_CHUNKS = 3
+_BUFFERED_CHUNKS = 2
 _TURN_SECONDS = 0.1
 """How often a partition gets a transaction under load. One costs 3 ms of CPU here and in Postgres, whatever it holds: with
 ten events each, 6,500 events/s took 140 µs of the worker and 70 of Postgres an event, and with a hundred 40 and 15."""
