@@ -269,6 +269,8 @@ class Authenticator:
             self._extend(hit)
 
     async def _judge(self, digest: bytes, credential: _Credential) -> _Hit | None:
+        # An answer is as old as its question: what was slow to come may no longer hold.
+        asked = self._monotonic()
         principal = await self._find(credential)
         now = self._monotonic()
         left = float("inf")
@@ -276,15 +278,15 @@ class Authenticator:
             left = (principal.expires_at - self._clock.micros()) / 1e6
         before = self._hits.pop(digest, None)
         if principal is None or left <= 0:
-            _put(self._misses, digest, now + self._policy.fresh, self._policy.max_misses)
+            _put(self._misses, digest, asked + self._policy.fresh, self._policy.max_misses)
             return None
         policy = self._policy
         hit = _Hit(
             principal,
             replace(credential, regions=(principal.region,)),
-            refresh_at=now + policy.refresh_after,
-            fresh_until=now + min(policy.fresh, left),
-            known_until=now + min(policy.outlive_outage, left),
+            refresh_at=asked + policy.refresh_after,
+            fresh_until=min(asked + policy.fresh, now + left),
+            known_until=min(asked + policy.outlive_outage, now + left),
             used_at=before.used_at if before else float("-inf"),
         )
         _put(self._hits, digest, hit, policy.max_hits)

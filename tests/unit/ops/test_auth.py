@@ -127,6 +127,25 @@ async def test_a_revocation_takes_effect_within_ten_seconds() -> None:
         await case.auth.authenticate(HEADER, ADDRESS)
 
 
+@pytest.mark.parametrize("known", [True, False])
+async def test_ten_seconds_begin_with_the_question_and_not_with_the_answer(known: bool) -> None:
+    case = Case()
+    if known:
+        case.keys.add()
+    case.keys.gate.clear()
+    request = asyncio.ensure_future(case.auth.authenticate(HEADER, ADDRESS))
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    case.clock.now += 3
+    case.keys.gate.set()
+    await asyncio.gather(request, return_exceptions=True)
+    case.clock.now += 7
+    assert case.auth.cached(HEADER, ADDRESS) is None
+    case.keys.add()
+    assert (await case.auth.authenticate(HEADER, ADDRESS)).key_id == "key-1"
+    assert len(case.keys.asked) == 2
+
+
 async def test_a_hit_in_use_is_refreshed_behind_the_request_and_sees_a_revocation() -> None:
     case = Case()
     case.keys.add()
