@@ -75,10 +75,11 @@ class SharedLimits:
 
     async def _add(self, table: str, holder: str, counter: Counter) -> None:
         minute, amount = counter.minute, counter.used - counter.told
+        # Before the answer, and for good: a count whose answer was lost may be in the store, and must not be there twice.
+        counter.told += amount
         total = await self._storage.incr(f"{table}:{holder}:{minute}", _KEPT_SECONDS, amount)
         if counter.minute == minute:
-            counter.told += amount
-            counter.elsewhere = total - counter.told
+            counter.elsewhere = max(0, total - counter.told)
 
     async def _keep_adding(self) -> None:
         while True:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import httpx
 import pytest
@@ -99,13 +100,29 @@ async def test_a_new_minute_begins_at_nothing(valkey: Valkey) -> None:
         assert await first.use(1) == 98
 
 
-async def test_what_was_counted_without_the_store_is_added_when_it_is_back(valkey: Valkey) -> None:
+async def test_a_count_that_the_store_missed_is_not_sent_again_and_still_limits_its_own_process(valkey: Valkey) -> None:
     async with replicas(valkey, FakeClock()) as (first, second):
         valkey.stop()
         with pytest.raises((ValkeyError, OSError)):
             await first.use(30)
         assert first.counter.left == 70
         valkey.start()
+        assert await first.use(1) == 69
+        assert await second.use(1) == 98
+
+
+async def test_a_count_whose_answer_was_lost_is_there_once(valkey: Valkey, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with replicas(valkey, FakeClock()) as (first, second):
+        incr = first.shared._storage.incr
+
+        async def lose_answer(*arguments: Any) -> int:
+            await incr(*arguments)
+            raise TimeoutError
+
+        with monkeypatch.context() as patch:
+            patch.setattr(first.shared._storage, "incr", lose_answer)
+            with pytest.raises(OSError):
+                await first.use(30)
         assert await first.use(1) == 69
         assert await second.use(1) == 68
 
