@@ -31,7 +31,9 @@ from schemas.topics import Region
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-_CONNECTIONS = 4
+_POOL_SIZE = 4
+_KEY_POOL_SIZE = 2
+"""Key look-ups have connections of their own: a busy pool must not pass for a database that is away."""
 _SERVICE = "hyrelog-ingest"
 ROUTES: Mapping[str, Callable[[Endpoint, Scope, Receive, Send], Awaitable[None]]] = {
     "/v1/events": Endpoint.single,
@@ -94,20 +96,20 @@ class IngestApp:
 
     async def _open(self) -> None:
         settings = self._settings
-        pools: dict[Region, Pool] = {}
+        key_pools: dict[Region, Pool] = {}
         stores: dict[Region, Store] = {}
         gates: dict[Region, Gate] = {}
         waiters: dict[Region, Waiters] = {}
         for region in settings.regions:
-            pools[region] = pool = await self._open_pool(region)
+            key_pools[region] = await self._open_pool(region, _KEY_POOL_SIZE)
             self._publishers[region] = await self._open_publisher(region)
-            stores[region] = store = Store(region, pool)
+            stores[region] = store = Store(region, await self._open_pool(region, _POOL_SIZE))
             gates[region] = Gate(settings, region, store, self._clock)
             await gates[region].start()
             self._exits.push_async_callback(gates[region].stop)
             waiters[region] = Waiters(store, settings.ingest_max_waiters, self._metrics)
             self._exits.push_async_callback(waiters[region].stop)
-        entrance = open_entrance(settings, pools, INGEST_POLICY, clock=self._clock, metrics=self._metrics, stack=self._exits)
+        entrance = open_entrance(settings, key_pools, INGEST_POLICY, clock=self._clock, metrics=self._metrics, stack=self._exits)
         self._door = entrance.door
         self._notices.append(entrance.notices)
         acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
@@ -122,12 +124,12 @@ class IngestApp:
             max_waiting_bytes=settings.ingest_max_unacked_bytes,
         )
 
-    async def _open_pool(self, region: Region) -> Pool:
+    async def _open_pool(self, region: Region, size: int) -> Pool:
         pool = await db.open_pool(
             self._settings.database_url(region),
             application_name=process_name(_SERVICE),
             region=region,
-            max_size=_CONNECTIONS,
+            max_size=size,
             timeouts=db.Timeouts(statement=self._settings.statement_timeout_seconds),
         )
         self._exits.callback(pool.terminate)

@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import httpx
 
 from tests.support.doors import bearer, ingest
@@ -36,3 +37,25 @@ async def test_what_was_known_goes_on_and_the_rest_is_503(servers: LocalStack) -
         async with asyncio.timeout(20):
             while (await post(unknown.key, LEAST)).status_code != 202:
                 await asyncio.sleep(0.1)
+
+
+async def test_busy_connections_do_not_pass_for_an_outage_to_a_key_not_seen_before(servers: LocalStack) -> None:
+    known, unknown = servers.tenant().workspaces[0], servers.tenant().workspaces[0]
+    locker = await asyncpg.connect(servers.superuser_url())
+    async with ingest(servers) as client:
+
+        async def post(key: str | None, **members: str) -> int:
+            return (await client.post(SINGLE, json=LEAST | members, headers=bearer(key), timeout=15)).status_code
+
+        try:
+            assert await post(known.key) == 202
+            async with locker.transaction():
+                await locker.execute("LOCK TABLE project IN ACCESS EXCLUSIVE MODE")
+                held = [asyncio.create_task(post(known.key, projectId=str(uuid4()))) for _ in range(4)]
+                async with asyncio.timeout(2):
+                    while await locker.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted AND relation = 'project'::regclass") < 4:
+                        await asyncio.sleep(0.01)
+                assert await post(unknown.key) == 202
+            await asyncio.gather(*held)
+        finally:
+            await locker.close()
