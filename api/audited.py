@@ -11,7 +11,7 @@ from fastapi.routing import APIRoute
 from api import parameters
 from api.attempt import Attempt, attempt, target_of
 from api.context import Caller, Parts, PartsOf
-from ops.auth import Principal, WrongAddress
+from ops.auth import LapsedKey, Principal, WrongAddress
 from schemas.problems import InternalError, Problem
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -42,7 +42,7 @@ class AuditedRoute(APIRoute):
 
 def _attempt(request: Request, parts: PartsOf) -> Attempt:
     problem = request.state.problem
-    caller: Principal | None = problem.holder if isinstance(problem, WrongAddress) else request.state.visit.caller
+    caller: Principal | None = problem.holder if isinstance(problem, LapsedKey | WrongAddress) else request.state.visit.caller
     return attempt(request, request.scope["route"].name, caller, address=request.state.client_address, regions=parts.regions)
 
 

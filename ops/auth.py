@@ -11,7 +11,7 @@ import asyncio
 import os
 from dataclasses import dataclass, field, replace
 from hashlib import sha256
-from typing import Protocol, TypeVar
+from typing import NoReturn, Protocol, TypeVar
 
 from ops.addresses import Networks, allows
 from ops.clock import Clock
@@ -57,6 +57,29 @@ class WrongAddress(Forbidden):
         self.holder = holder
 
 
+class LapsedKey(Unauthorized):
+    """This key is revoked or has expired: to its caller, as any unknown one."""
+
+    def __init__(self, holder: Principal) -> None:
+        """``holder`` is whose key it was: for the audit, never for the caller."""
+        super().__init__(Unauthorized().sentence)
+        self.holder = holder
+
+
+@dataclass(frozen=True, slots=True)
+class _Miss:
+    """A key that is good for nothing until it is asked for again; ``holder`` is whose it was."""
+
+    until: float
+    holder: Principal | None
+
+    def refuse(self) -> NoReturn:
+        """Raises ``Unauthorized``; ``LapsedKey`` when it was somebody's."""
+        if self.holder is None:
+            raise Unauthorized
+        raise LapsedKey(self.holder)
+
+
 @dataclass(frozen=True, slots=True)
 class CachePolicy:
     """How long a judgement holds, in seconds, and how much is kept."""
@@ -89,7 +112,7 @@ class Keys(Protocol):
         ...
 
     async def find(self, region: Region, hashes: list[bytes]) -> KeyRow | None:
-        """The live key stored under one of ``hashes``, or ``None``."""
+        """The key stored under one of ``hashes``, revoked ones too, or ``None``."""
         ...
 
 
@@ -130,8 +153,8 @@ class Authenticator:
         # the time of a look-up says nothing about the keys in it. Costs 0.4 µs.
         self._salt = os.urandom(_SALT_BYTES)
         self._hits: dict[bytes, _Hit] = {}
-        self._misses: dict[bytes, float] = {}
-        self._lookups: dict[bytes, asyncio.Task[_Hit | None]] = {}
+        self._misses: dict[bytes, _Miss] = {}
+        self._lookups: dict[bytes, asyncio.Task[_Hit | _Miss]] = {}
         outcomes = ("hit", "known_bad", "looked_up", "stale", "unavailable")
         self._count = {outcome: metrics.key_lookups.labels(outcome) for outcome in outcomes}
         self._count_hit = self._count["hit"].inc
@@ -157,8 +180,8 @@ class Authenticator:
     async def authenticate(self, header: bytes | None, address: str) -> Principal:
         """The holder of the key in an ``Authorization`` header (``None``: there is none).
 
-        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired; ``WrongAddress`` when the key is not good at
-        ``address``; ``Unavailable`` when the database that would know can't be asked within a second.
+        Raises ``Unauthorized`` for what is no key, unknown, revoked or expired (these two: ``LapsedKey``); ``WrongAddress`` when
+        the key is not good at ``address``; ``Unavailable`` when the database that would know can't be asked within a second.
         """
         key = _sent_key(header)
         if key is None:
@@ -196,9 +219,10 @@ class Authenticator:
 
     async def _judge_now(self, digest: bytes, key: bytes) -> _Hit:
         credential = self._credential(key)
-        if self._monotonic() < self._misses.get(digest, 0.0):
+        miss = self._misses.get(digest)
+        if miss is not None and self._monotonic() < miss.until:
             self._count["known_bad"].inc()
-            raise Unauthorized
+            miss.refuse()
         return await self._ask(digest, credential)
 
     def _credential(self, key: bytes) -> _Credential:
@@ -216,15 +240,15 @@ class Authenticator:
         try:
             lookup = self._lookup(digest, credential)
             # Shielded: the answer serves all who wait for it, and the next ones.
-            hit = await asyncio.wait_for(asyncio.shield(lookup), self._policy.wait)
+            found = await asyncio.wait_for(asyncio.shield(lookup), self._policy.wait)
         except Exception as error:
             if not is_unavailable(error):
                 raise
             return self._known_before(digest)
         self._count["looked_up"].inc()
-        if hit is None:
-            raise Unauthorized
-        return hit
+        if isinstance(found, _Miss):
+            found.refuse()
+        return found
 
     def _known_before(self, digest: bytes) -> _Hit:
         """The holder of a key that was good when the database last could be asked. Raises ``Unavailable`` for all others."""
@@ -249,7 +273,7 @@ class Authenticator:
         if len(self._lookups) < self._policy.max_lookups:
             self._lookup(digest, hit.credential)
 
-    def _lookup(self, digest: bytes, credential: _Credential) -> asyncio.Task[_Hit | None]:
+    def _lookup(self, digest: bytes, credential: _Credential) -> asyncio.Task[_Hit | _Miss]:
         """The one look-up of this key that is under way. Raises ``TimeoutError`` when there are too many of others."""
         task = self._lookups.get(digest)
         if task is None:
@@ -261,25 +285,26 @@ class Authenticator:
             task.add_done_callback(lambda done: self._finish(digest, done))
         return task
 
-    def _finish(self, digest: bytes, task: asyncio.Task[_Hit | None]) -> None:
+    def _finish(self, digest: bytes, task: asyncio.Task[_Hit | _Miss]) -> None:
         del self._lookups[digest]
         error = None if task.cancelled() else task.exception()
         hit = self._hits.get(digest)
         if error is not None and hit is not None and is_unavailable(error):
             self._extend(hit)
 
-    async def _judge(self, digest: bytes, credential: _Credential) -> _Hit | None:
+    async def _judge(self, digest: bytes, credential: _Credential) -> _Hit | _Miss:
         # An answer is as old as its question: what was slow to come may no longer hold.
         asked = self._monotonic()
-        principal = await self._find(credential)
+        principal, revoked = await self._find(credential)
         now = self._monotonic()
         left = float("inf")
         if principal is not None and principal.expires_at is not None:
             left = (principal.expires_at - self._clock.micros()) / 1e6
         before = self._hits.pop(digest, None)
-        if principal is None or left <= 0:
-            _put(self._misses, digest, asked + self._policy.fresh, self._policy.max_misses)
-            return None
+        if principal is None or revoked or left <= 0:
+            miss = _Miss(asked + self._policy.fresh, principal)
+            _put(self._misses, digest, miss, self._policy.max_misses)
+            return miss
         policy = self._policy
         hit = _Hit(
             principal,
@@ -292,24 +317,28 @@ class Authenticator:
         _put(self._hits, digest, hit, policy.max_hits)
         return hit
 
-    async def _find(self, credential: _Credential) -> Principal | None:
-        """Asks all regions it may be in at once. Raises if one that could have known did not answer and no other knew."""
+    async def _find(self, credential: _Credential) -> tuple[Principal | None, bool]:
+        """Its holder, and whether it is revoked.
+
+        Asks all regions it may be in at once. Raises if one that could have known did not answer and no other knew.
+        """
         answers = await asyncio.gather(*(self._find_in(region, credential) for region in credential.regions), return_exceptions=True)
         for answer in answers:
-            if isinstance(answer, Principal):
+            if isinstance(answer, tuple):
                 return answer
         for answer in answers:
             if isinstance(answer, BaseException):
                 raise answer
-        return None
+        return None, False
 
-    async def _find_in(self, region: Region, credential: _Credential) -> Principal | None:
+    async def _find_in(self, region: Region, credential: _Credential) -> tuple[Principal, bool] | None:
         row = await self._keys.find(region, credential.hashes)
         if row is None or (row.workspace_id is None) != (credential.scope is Scope.COMPANY):
             return None
-        return Principal(
+        holder = Principal(
             row.id, region, credential.scope, row.company_id, row.workspace_id, row.expires_at, row.limits, row.allowlist, row.archived
         )
+        return holder, row.revoked
 
 
 def _sent_key(header: bytes | None) -> bytes | None:

@@ -1,6 +1,6 @@
 -- name: find_key
--- The live key stored under one of these hashes, and what its company's plan allows (expiry is judged by the caller).
-SELECT id, company_id, workspace_id, expires_at, ip_allowlist, archived, limits FROM find_key($1)
+-- The key stored under one of these hashes, and what its company's plan allows (its end is judged by the caller).
+SELECT id, company_id, workspace_id, expires_at, ip_allowlist, archived, revoked, limits FROM find_key($1)
 
 -- name: note_key_use
 -- When these keys were last used; keys that are gone are skipped.

@@ -19,7 +19,7 @@ _QUERY_SECONDS = 1.5
 
 @dataclass(frozen=True, slots=True)
 class KeyRow:
-    """A live key, and what its company's plan allows. ``workspace_id`` is ``None`` for a company key.
+    """A key, and what its company's plan allows. ``workspace_id`` is ``None`` for a company key.
 
     ``expires_at`` is in microseconds; an empty ``allowlist`` admits any address; ``archived`` tells of the workspace.
     """
@@ -31,6 +31,7 @@ class KeyRow:
     limits: PlanLimits
     allowlist: Networks = ()
     archived: bool = False
+    revoked: bool = False
 
 
 class PostgresKeys:
@@ -48,7 +49,7 @@ class PostgresKeys:
         return tuple(self._pools)
 
     async def find(self, region: Region, hashes: list[bytes]) -> KeyRow | None:
-        """The live key stored under one of ``hashes``."""
+        """The key stored under one of ``hashes``."""
         # With a time limit of its own, giving back a connection that hangs ends too.
         async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:
             row = await connection.fetchrow(self._find, hashes, timeout=_QUERY_SECONDS)
@@ -91,4 +92,5 @@ def _key_row(row: Row) -> KeyRow:
         limits=PlanLimits.parse(orjson.loads(row["limits"])),
         allowlist=tuple(map(plain, row["ip_allowlist"])),
         archived=row["archived"],
+        revoked=row["revoked"],
     )

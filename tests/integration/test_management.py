@@ -350,6 +350,16 @@ async def test_another_companys_key_can_not_be_rotated(office: Office, servers: 
     await _assert_refused(office, 404)
 
 
+@pytest.mark.parametrize("lapsed", ["revoked_at = now()", "expires_at = now()"])
+async def test_a_key_that_has_lapsed_is_refused_in_its_companys_audit(office: Office, lapsed: str) -> None:
+    await office.superuser.execute(f"UPDATE api_key SET {lapsed} WHERE company_id = $1 AND workspace_id IS NULL", office.tenant.id)
+    for _ in range(2):
+        assert (await office.post(office.keys, {"name": "x"})).status_code == 401
+    assert [(entry.outcome, entry.metadata["status"], entry.actor["scope"]) for entry in await office.told()] == [
+        ("DENIED", 401, "COMPANY")
+    ] * 2
+
+
 @pytest.mark.parametrize("key", ["unknown", "none", "nonsense"])
 async def test_a_call_without_a_good_key_is_told_to_the_operator(office: Office, key: str) -> None:
     trace = uuid4().hex

@@ -105,7 +105,9 @@ async def test_a_revoked_key_is_nobodys(servers: LocalStack, superuser: Database
     found = await _holder(servers, superuser, key)
     assert found is not None
     run("key", "revoke", found["id"])
-    assert await _holder(servers, superuser, key) is None
+    found = await _holder(servers, superuser, key)
+    assert found is not None
+    assert found["revoked"]
     assert "was revoked at" in run("key", "revoke", found["id"], exit_code=1).output
     assert await _actions(superuser, tenant.id) == ["key.revoke"]
 

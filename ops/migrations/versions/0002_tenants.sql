@@ -109,15 +109,17 @@ CREATE FUNCTION tenant_workspace() RETURNS uuid LANGUAGE sql STABLE PARALLEL SAF
 
 -- From a key's hash to its holder and what that one's plan allows. The only way for services to read keys across tenants.
 CREATE FUNCTION find_key(hashes bytea[]) RETURNS TABLE (
-  id uuid, company_id uuid, workspace_id uuid, expires_at timestamptz, ip_allowlist cidr[], archived boolean, limits jsonb
+  id uuid, company_id uuid, workspace_id uuid, expires_at timestamptz, ip_allowlist cidr[], archived boolean, revoked boolean,
+  limits jsonb
 ) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 BEGIN ATOMIC
-  SELECT k.id, k.company_id, k.workspace_id, k.expires_at, k.ip_allowlist, w.archived_at IS NOT NULL, p.limits || c.overrides
+  SELECT k.id, k.company_id, k.workspace_id, k.expires_at, k.ip_allowlist, w.archived_at IS NOT NULL, k.revoked_at IS NOT NULL,
+    p.limits || c.overrides
   FROM api_key k
   JOIN company c ON c.id = k.company_id
   JOIN plan p ON p.name = c.plan
   LEFT JOIN workspace w ON w.id = k.workspace_id
-  WHERE k.key_hash = ANY(hashes) AND k.revoked_at IS NULL;
+  WHERE k.key_hash = ANY(hashes);
 END;
 
 CREATE FUNCTION note_key_use(ids uuid[], times timestamptz[]) RETURNS void

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from ops.addresses import network
-from ops.auth import INGEST_POLICY, Authenticator, CachePolicy
+from ops.auth import INGEST_POLICY, Authenticator, CachePolicy, LapsedKey
 from ops.metrics import Metrics
 from ops.store import KeyRow
 from schemas.keys import Scope, hash_key, make_key
@@ -367,6 +368,18 @@ async def test_a_changed_allowlist_takes_effect_with_the_next_refresh() -> None:
     assert case.auth.cached(HEADER, ADDRESS) is not None
     await case.settle()
     assert case.auth.cached(HEADER, ADDRESS) is None
+
+
+@pytest.mark.parametrize("end", [{"revoked": True}, {"expires_at": 1}], ids=["revoked", "expired"])
+async def test_a_key_that_has_lapsed_tells_the_audit_whose_it_was_and_its_caller_nothing(end: dict[str, Any]) -> None:
+    case = Case()
+    case.keys.add(**end)
+    for _ in range(2):
+        with pytest.raises(LapsedKey) as caught:
+            await case.auth.authenticate(HEADER, ADDRESS)
+        assert caught.value.holder.company_id == COMPANY
+        assert caught.value.sentence == Unauthorized().sentence
+    assert case.keys.asked == [Region.EU]
 
 
 async def test_a_holder_has_the_limits_and_the_state_of_its_row() -> None:

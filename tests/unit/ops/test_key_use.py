@@ -8,7 +8,7 @@ from ops.auth import INGEST_POLICY, Authenticator
 from ops.key_use import KeyUses
 from ops.metrics import Metrics
 from schemas.topics import Region
-from tests.support.keys import ADDRESS, HEADER, SECRET, FakeClock, FakeKeys, header
+from tests.support.keys import ADDRESS, HEADER, KEY, SECRET, FakeClock, FakeKeys, header
 
 
 class Case:
@@ -59,7 +59,7 @@ async def test_a_refreshed_key_keeps_its_last_use() -> None:
     await case.use()
     moment = case.clock.micros()
     case.clock.now += 10
-    await case.auth._judge_now(case.auth._digest(HEADER), HEADER)
+    await case.auth._judge_now(case.auth._digest(KEY.encode()), KEY.encode())
     assert await case.written() == [{"key-1": moment}]
 
 
