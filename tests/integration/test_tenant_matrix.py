@@ -208,7 +208,7 @@ async def test_what_needs_no_key_tells_nothing_of_anybody(apps: Apps, street: Ne
 async def test_nobodys_attempt_is_told_in_another_ones_audit(
     apps: Apps, street: Neighbourhood, superuser: Database, route: Route, line: Line
 ) -> None:
-    """Its own company's keys leave their trace, refused or not; neighbours and strangers leave theirs elsewhere."""
+    """Its own company's keys leave their trace, refused, revoked and expired ones too; neighbours and strangers leave theirs elsewhere."""
     path = line.path.format(**street.home.names)
     for caller in Caller:
         await _call(apps.api, route[0], path, street.keys[caller], line.body(street.home))
@@ -218,6 +218,7 @@ async def test_nobodys_attempt_is_told_in_another_ones_audit(
         ("DENIED", 403),
         ("SUCCESS", None),
         ("DENIED", 403),
+        *[("DENIED", 401)] * 4,
     ]
 
 
