@@ -90,7 +90,6 @@ async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitS
         region=region,
         max_size=size,
         timeouts=timeouts,
-        stateful=False,
     )
     stack.callback(pool.terminate)
     return pool

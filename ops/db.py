@@ -65,12 +65,12 @@ async def open_pool(
     min_size: int = 0,
     max_size: int = 8,
     timeouts: Timeouts = Timeouts(),
-    stateful: bool = True,
 ) -> Pool:
     """A pool of connections. With ``min_size`` 0 it opens even while the database is away.
 
-    Given a ``region``, each new connection checks that the database is that region's (``WrongRegion``). Who never
-    changes a session's state says so (``stateful=False``) and saves a round trip each time a connection is given back.
+    Given a ``region``, each new connection checks that the database is that region's (``WrongRegion``). Connections are not
+    reset when they are given back: nobody may change a session's state (``set_config`` with ``true`` alone, a test sees
+    to it), a reset is a round trip each time, and over a dead link it hangs.
     """
 
     async def prepare(connection: Connection) -> None:
@@ -86,7 +86,7 @@ async def open_pool(
         # PostgreSQL's own limits don't reach us over a connection that went silent.
         command_timeout=None if timeouts.statement is None else timeouts.statement + _SILENCE_SECONDS,
         init=prepare,
-        reset=None if stateful else _leave_as_it_is,
+        reset=_leave_as_it_is,
         server_settings={
             "application_name": application_name,
             "jit": "off",  # short statements: compiling one costs more than running it

@@ -64,7 +64,8 @@ class Logs:
 def _is_known(event: str) -> bool:
     """Whether it is a library's own complaint about a connection that a fault broke."""
     # asyncpg leaves futures and tasks of its own unread when a connection breaks while it is cancelled or given back
-    of_asyncpg = "never retrieved" in event and ("ConnectionDoesNotExist" in event or "connection_lost()" in event)
+    broken = ("ConnectionDoesNotExist", "connection_lost()", "PoolConnectionHolder.release()")
+    of_asyncpg = "never retrieved" in event and any(sign in event for sign in broken)
     # aiokafka's consumer dies of metadata without brokers, as a starting broker sends it; the worker notices and ends
     return of_asyncpg or event == "Unexpected error in coordinator routine"
 

@@ -102,7 +102,7 @@ async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
     """The API's pool, of one connection: nothing is reset between requests but what they end themselves."""
     url = servers.settings(Role.API).database_url(Region.US)
     timeouts = Timeouts(statement=5.0)
-    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts, stateful=False)
+    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts)
     yield opened
     opened.terminate()
 
