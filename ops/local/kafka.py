@@ -63,7 +63,8 @@ def _properties(state: State, data: Path) -> dict[str, object]:
 def _format(state: State, java: list[str], config: Path, data: Path) -> None:
     """Give the empty log directory its cluster id: 16 bytes in URL-safe base 64, as Kafka writes a UUID."""
     cluster_id = base64.urlsafe_b64encode(bytes.fromhex(state.secret("kafka.cluster"))[:16]).decode().rstrip("=")
-    argv = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", "-t", cluster_id, "-c", str(config)]
+    # In one word with its option: one id in 64 begins with a dash.
+    argv = [*java, "kafka.tools.StorageTool", "format", "--ignore-formatted", f"--cluster-id={cluster_id}", "-c", str(config)]
     made = subprocess.run(argv, cwd=data, env=inherited(), capture_output=True, text=True, check=False)
     if made.returncode != 0:
         raise KafkaError(f"formatting Kafka's storage failed: {(made.stderr or made.stdout).strip()}")

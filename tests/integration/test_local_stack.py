@@ -13,6 +13,7 @@ import psycopg
 import pytest
 
 from ops.kafka import Topic, describe
+from ops.local import kafka
 from ops.local.environment import Role
 from ops.local.ports import is_free
 from ops.local.process import wait_for
@@ -133,3 +134,10 @@ def test_a_killed_supervisor_is_healed_by_up(supervised: Stack) -> None:
     supervised.kill(SUPERVISOR, SIGKILL)
     supervised.up([*SERVERS, SUPERVISOR])
     assert supervised.pid(SUPERVISOR) not in (None, killed)
+
+
+def test_a_cluster_id_that_begins_with_a_dash_is_one_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One in 64 does, and Kafka's own tool would take it for an option."""
+    monkeypatch.setattr(State, "secret", lambda _state, _name: "f8" + "ab" * 31)
+    kafka.part(State(tmp_path, fixed_ports=False)).command()
+    assert "cluster.id=-" in next(tmp_path.rglob("meta.properties")).read_text()
