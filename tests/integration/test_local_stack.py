@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from signal import SIGKILL, SIGSTOP
 
 import psycopg
