@@ -75,7 +75,7 @@ class Replicas:
         while True:
             try:
                 await self.look()
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, the next look may work
                 if not is_unavailable(error):
-                    raise
+                    _LOG.exception("other processes are not seen")
             await asyncio.sleep(_LOOK_SECONDS)

@@ -13,7 +13,6 @@ from heapq import nlargest
 
 from limits.aio.storage import RedisStorage
 from valkey.asyncio import BlockingConnectionPool
-from valkey.exceptions import ValkeyError
 
 from ops import log
 from ops.clock import Clock
@@ -66,7 +65,7 @@ class SharedLimits:
         await self._pool.aclose()
 
     async def add_up(self) -> None:
-        """One round. Raises ``ValkeyError`` or ``OSError`` when the store can't be reached."""
+        """One round. Raises what the store's client raises."""
         minute = self._clock.micros() // MINUTE_MICROS
         for table in self._tables:
             untold = nlargest(_COUNTS_PER_ROUND, table.untold(minute), key=_news)
@@ -86,7 +85,7 @@ class SharedLimits:
             await asyncio.sleep(_PAUSE_SECONDS if self.away else _INTERVAL_SECONDS)
             try:
                 await self.add_up()
-            except (ValkeyError, OSError) as error:
+            except Exception as error:  # noqa: BLE001 - whatever the store answers, requests are counted here, and the next round may work
                 self._errors.inc()
                 self._note(away=True, reason=type(error).__name__)
             else:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
+from ops import replicas as module
 from ops.replicas import Replicas, process_name
 
 
@@ -41,3 +44,25 @@ def test_the_apps_of_one_process_are_one() -> None:
     services = [process_name("hyrelog-ingest"), process_name("hyrelog-api")]
     assert [name.split(" ")[0] for name in services] == ["hyrelog-ingest", "hyrelog-api"]
     assert len({name.split(" ")[1] for name in services}) == 1
+
+
+async def test_a_look_that_fails_is_logged_and_the_next_one_counts(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the notice would be gone for good, and nobody told."""
+    monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
+
+    class Stumbling(FakeProcesses):
+        async def count(self) -> int:
+            self.number += 1
+            if self.number == 1:
+                raise RuntimeError("not of the database")
+            return self.number
+
+    replicas = Replicas(Stumbling(0), None)
+    replicas.start()
+    async with asyncio.timeout(5):
+        while not replicas.notices():
+            await asyncio.sleep(0)
+    await replicas.stop()
+    assert "other processes are not seen" in capsys.readouterr().out
