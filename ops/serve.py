@@ -60,9 +60,14 @@ def stop_on_signal(stop: asyncio.Event, *, grace: float) -> None:
 
     def on_signal() -> None:
         stop.set()
-        timer = threading.Timer(grace, os._exit, (0,))
-        timer.daemon = True
-        timer.start()
+        end_within(grace, 0)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, on_signal)
+
+
+def end_within(seconds: float, code: int) -> None:
+    """End the process with that exit code when its graceful way takes longer."""
+    timer = threading.Timer(seconds, os._exit, (code,))
+    timer.daemon = True
+    timer.start()

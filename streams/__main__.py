@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 import sys
-import threading
 from contextlib import AsyncExitStack
 
-import uvicorn
 from prometheus_client import CollectorRegistry
 
 from ops import health, log
 from ops.clock import SystemClock
 from ops.collector import calm_collector
 from ops.metrics import Metrics
+from ops.serve import end_within, serving, stop_on_signal
 from ops.settings import Settings
 from streams.app import Worker
+from streams.region import RegionWorker
 
 _LOG = log.get(__name__)
 _GRACE_SECONDS = 20.0
@@ -34,22 +32,21 @@ def main() -> int:
 
 async def _run(settings: Settings) -> int:
     stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, _on_signal, stop)
+    stop_on_signal(stop, grace=_GRACE_SECONDS)  # stored offsets make a sudden end free
     metrics = Metrics(CollectorRegistry())
     worker = Worker(settings, metrics=metrics)
     async with AsyncExitStack() as exits:
         for region in worker.regions:
             await exits.enter_async_context(region)
-        await exits.enter_async_context(_Serving(settings, worker, metrics))
+        app = health.create_app(settings, _health(worker), metrics)
+        await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.streams_http_port))
         stopping = asyncio.create_task(stop.wait())
         running = asyncio.create_task(_serve(worker))
         await asyncio.wait({stopping, running}, return_when=asyncio.FIRST_COMPLETED)
         crashed = running.done()
         if crashed:
             _LOG.critical("the app crashed", error=repr(running.exception() or worker.app.crash_reason))
-            _arm_exit(1)
+            end_within(_GRACE_SECONDS, 1)
         await worker.app.stop()
         stopping.cancel()
         running.cancel()
@@ -62,45 +59,17 @@ async def _serve(worker: Worker) -> None:
     await worker.app.wait_until_stopped()
 
 
-def _on_signal(stop: asyncio.Event) -> None:
-    stop.set()
-    _arm_exit(0)
+def _health(worker: Worker) -> health.Health:
+    clock = SystemClock()
 
-
-def _arm_exit(code: int) -> None:
-    """End the process even if something that is away keeps the graceful way waiting: stored offsets make that free."""
-    timer = threading.Timer(_GRACE_SECONDS, os._exit, (code,))
-    timer.daemon = True
-    timer.start()
-
-
-class _Serving:
-    """Health and metrics over HTTP, in the worker's own loop."""
-
-    def __init__(self, settings: Settings, worker: Worker, metrics: Metrics) -> None:
-        clock = SystemClock()
-
-        def check(answered_at: float) -> None:
-            if clock.monotonic() - answered_at > _ANSWER_AGE_SECONDS:
+    def of(region: RegionWorker) -> health.Check:
+        async def answers() -> None:
+            if clock.monotonic() - region.answered_at > _ANSWER_AGE_SECONDS:
                 raise TimeoutError("Kafka or Postgres has not answered for a while")
 
-        def of(index: int) -> health.Check:
-            async def answers() -> None:
-                check(worker.regions[index].answered_at)
+        return answers
 
-            return answers
-
-        checks = {f"streams {region.region}": of(index) for index, region in enumerate(worker.regions)}
-        app = health.create_app(settings, health.Health("hyrelog-streams", checks, clock), metrics)
-        config = uvicorn.Config(app, host=settings.http_host, port=settings.streams_http_port, log_config=None, access_log=False)
-        self._server = uvicorn.Server(config)
-
-    async def __aenter__(self) -> None:
-        self._task = asyncio.create_task(self._server._serve())  # `serve` would take over the signal handlers
-
-    async def __aexit__(self, *_exc: object) -> None:
-        self._server.should_exit = True
-        await asyncio.gather(self._task, return_exceptions=True)
+    return health.Health("hyrelog-streams", {f"streams {region.region}": of(region) for region in worker.regions}, clock)
 
 
 if __name__ == "__main__":
