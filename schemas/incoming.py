@@ -15,6 +15,7 @@ from typing import Any
 
 from schemas.canonical import InvalidJson, Path, encode
 from schemas.event import to_micros
+from schemas.ids import is_uuid
 
 MAX_BODY_BYTES = 256 << 10
 MAX_EVENT_BYTES = 128 << 10
@@ -30,7 +31,6 @@ _FIELDS = frozenset(
 )
 _CATEGORY = re.compile(r"[a-z][a-z0-9._-]{0,63}").fullmatch
 _ACTION = re.compile(r"[A-Za-z0-9._:/-]{1,128}").fullmatch
-_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
 is_idempotency_key = re.compile(r"[\x20-\x7e]{1,255}").fullmatch
 _TENANT = re.compile(rf".{{1,{MAX_TENANT_CHARACTERS}}}", re.DOTALL).fullmatch
 _OUTCOME = re.compile("SUCCESS|FAILURE|DENIED").fullmatch
@@ -106,7 +106,7 @@ def read(value: Any, now: int) -> IncomingEvent:
         category=_required(get("category"), "category", _CATEGORY, "must match ^[a-z][a-z0-9._-]{0,63}$", found),
         action=_required(get("action"), "action", _ACTION, "must be 1 to 128 of A-Z a-z 0-9 . _ : / -", found),
         timestamp=_time(get("timestamp"), now, found),
-        project_id=_optional(get("projectId"), "projectId", _UUID, "must be a lower-case UUID", found),
+        project_id=_optional(get("projectId"), "projectId", is_uuid, "must be a lower-case UUID", found),
         tenant_id=_optional(get("tenantId"), "tenantId", _TENANT, f"must be 1 to {MAX_TENANT_CHARACTERS} characters", found),
         outcome=_optional(get("outcome"), "outcome", _OUTCOME, "must be SUCCESS, FAILURE or DENIED", found),
         actor=None if actor is None else write(actor),

@@ -127,7 +127,7 @@ def decode(value: bytes) -> StoredEvent:
     if not value.startswith(codec.EVENT_HEADER):
         raise ValueError("not a record of the schema of events")
     try:
-        record: dict[str, Any] = schemaless_reader(BytesIO(value[codec.HEADER_BYTES :]), _EVENT)  # type: ignore[assignment]
+        record: dict[str, Any] = schemaless_reader(BytesIO(value[codec.HEADER_BYTES :]), _EVENT)  # type: ignore[assignment]  # typed as anything Avro has
     except (EOFError, IndexError, UnicodeDecodeError) as error:
         raise ValueError(f"cut or garbled: {error}") from None
     return StoredEvent(
