@@ -88,6 +88,10 @@ class Settings(DatabaseSettings):
     internal_token_previous: Secret | None = None
     cursor_secret: Secret = Field(description="HMAC key of the query cursors.")
     cursor_secret_previous: Secret | None = None
+    idempotency_secret: Secret = Field(description="HMAC key under which the contents of events with an idempotency key are compared.")
+    idempotency_secret_previous: Secret | None = Field(
+        default=None, description="Accepted beside the current one for as long as the events are hot that it was used for."
+    )
 
     # --- ingest ------------------------------------------------------------------------------
     ingest_max_unacked_bytes: int = Field(

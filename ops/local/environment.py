@@ -18,7 +18,7 @@ AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 _INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME", "PYTHONPATH", "COVERAGE_PROCESS_START")
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
 _LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET")
 
 
 class Role(StrEnum):
@@ -32,6 +32,7 @@ class Role(StrEnum):
     AUDITOR = "auditor_local"
     RELAY = "relay_local"
     ADMIN = "admin_local"
+    SEARCH = "search_local"
 
 
 GROUP_ROLES = {
@@ -41,6 +42,7 @@ GROUP_ROLES = {
     Role.AUDITOR: "hyrelog_auditor",
     Role.RELAY: "hyrelog_relay",
     Role.ADMIN: "hyrelog_admin",
+    Role.SEARCH: "hyrelog_search",
 }
 
 

@@ -18,6 +18,7 @@ def client() -> httpx.AsyncClient:
     settings = Settings(
         api_key_secret="aB3-key-secret-for-these-tests-0",
         cursor_secret="cD4-cursor-secret-for-the-tests-",
+        idempotency_secret="eE5-content-secret-for-the-tests",
         internal_token="eF5-token-of-the-operator-012345",
     )
     return httpx.AsyncClient(transport=httpx.ASGITransport(create_app(settings)), base_url="http://test")

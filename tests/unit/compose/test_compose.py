@@ -17,7 +17,7 @@ from ops.settings import Settings
 _ROOT = Path(__file__).parents[3]
 _COMPOSE = _ROOT / "compose"
 _TEXT = (_COMPOSE / "compose.yaml").read_text()
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET")
 _SECRET = "b7c1e0d94a2f68350c9e71d2f4a6b8e3"
 _SECRET_NAMES = re.compile(r"SECRET|PASSWORD|TOKEN|ACCESS_KEY|DATABASE_URL|STORE_URL")
 

@@ -38,6 +38,7 @@ def client(parts: Parts) -> httpx.AsyncClient:
     settings = Settings(
         api_key_secret="aB3-key-secret-for-these-tests-0",
         cursor_secret="cD4-cursor-secret-for-the-tests-",
+        idempotency_secret="eE5-content-secret-for-the-tests",
         internal_token=TOKEN,
         internal_token_previous=PREVIOUS,
     )

@@ -10,7 +10,9 @@ from pydantic import ValidationError
 
 from ops.settings import Settings
 
-SECRETS = {name: f"{name}-" + "0a1b2c3d4e5f6071" * 2 for name in ("api_key_secret", "internal_token", "cursor_secret")}
+SECRETS = {
+    name: f"{name}-" + "0a1b2c3d4e5f6071" * 2 for name in ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
+}
 
 
 def settings(**values: Any) -> Settings:
