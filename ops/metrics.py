@@ -67,6 +67,9 @@ class Metrics:
         self.repeats = Counter(
             "hyrelog_streams_repeated_records", "How many records came again and were dropped?", ("region",), registry=to
         )
+        self.aliased = Counter(
+            "hyrelog_streams_aliased_events", "How many events repeat one of their idempotency key?", ("region",), registry=to
+        )
         self.rejected = Counter(
             "hyrelog_streams_rejected_events", "How many events could not be stored?", ("region", "reason"), registry=to
         )

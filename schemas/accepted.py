@@ -29,6 +29,7 @@ _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 _IS_UUID = re.compile(_UUID).fullmatch
 _TENANCY = re.compile(rb"H" + _UUID + rb"H" + _UUID).fullmatch
 _RECORD_START = re.compile(rb"\x02H" + _UUID).match
+_IS_KEY = re.compile(rb"[\x20-\x7e]{1,255}").fullmatch
 _OUTCOMES = tuple(outcome.encode() for outcome in codec.OUTCOMES)
 
 
@@ -136,6 +137,8 @@ def _read_event(record: bytes, start: int, tenancy: bytes) -> tuple[AcceptedEven
     if here != end:
         raise Undecodable("an event does not end where its plan says")
     content_hash, idempotency_key = fields.pop(), fields.pop()
+    if idempotency_key is not None and not _IS_KEY(idempotency_key):
+        raise Undecodable("an idempotency key is not one to 255 printable characters")
     # `_make` takes 0.5 µs, the constructor with its parameters twice that.
     event = AcceptedEvent._make(
         (

@@ -8,7 +8,7 @@ any point: what was not committed comes again.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from time import perf_counter
@@ -26,7 +26,8 @@ from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
 from streams.halving import DUPLICATE_ID, find_refused
-from streams.sequence import REPEAT, ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
+from streams.keys import First, Key, keys_of
+from streams.sequence import NO_KEYS, REPEAT, ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
 from streams.store import Moved, Source, Store, Verdict, judge
 
 _LOG = log.get(__name__)
@@ -188,18 +189,20 @@ class PartitionChain:
         return source
 
     async def _persist(self, connection: Connection, source: Source, fresh: Sequence[SourceRecord]) -> Sequenced:
-        """Steps 3 and 4: heads, seq and hash, rows, rejections, the stored offset. Idempotency keys are settled here too."""
+        """Steps 3 and 4: heads, keys, seq and hash, rows, rejections, aliases, the stored offset."""
         began = perf_counter()
         missing = workspaces(fresh).difference(self._heads)
         if missing:
             self._heads |= await self._store.lock_heads(connection, sorted(missing))
         self._faults.hit("heads_locked")
-        stored = sequence(self.partition, fresh, self._heads, self._refused)
+        stored = sequence(self.partition, fresh, self._heads, self._refused, await self._keys(connection, fresh))
         self._faults.hit("before_copy")
         chained = perf_counter()
         await self._store.copy(connection, stored.rows)
         if stored.rejections:
             await self._store.reject(connection, self.partition, stored.rejections, self._clock.micros())
+        if stored.keys or stored.aliases:
+            await self._store.settle(connection, self.partition, stored.keys, stored.aliases)
         await self._store.move_heads(connection, stored.moves)
         self._faults.hit("after_copy")
         # The mark may not run ahead of what is announced, nor this transaction's range count as announced.
@@ -209,6 +212,11 @@ class PartitionChain:
         self._metrics.copy_seconds.observe(perf_counter() - chained)
         return stored
 
+    async def _keys(self, connection: Connection, records: Sequence[SourceRecord]) -> Mapping[Key, First]:
+        """What the records' idempotency keys stand for: read under the locks, so that nobody can settle one meanwhile."""
+        wanted = set(keys_of(record.envelope for record in records if isinstance(record.envelope, Envelope)))
+        return await self._store.keys(connection, wanted) if wanted else NO_KEYS
+
     def _committed(self, source: Source, stored: Sequenced, fresh: Sequence[SourceRecord]) -> None:
         if len(self._heads) > _MAX_CACHED_HEADS:
             self._heads.clear()
@@ -216,6 +224,7 @@ class PartitionChain:
         self._written = self.next_position = stored.next_position
         self._marked = max(self._marked, min(self._announced, source.next_offset))
         self._metrics.repeats.inc(stored.repeats)
+        self._metrics.aliased.inc(len(stored.aliases))
         self._metrics.persisted(len(stored.rows), sum(len(record.value) for record in fresh))
         for rejection in stored.rejections:
             self._metrics.rejected(rejection.refusal.reason)
@@ -295,20 +304,21 @@ class PartitionChain:
             if fresh:
                 heads = await self._store.lock_heads(connection, sorted(workspaces(fresh)))
                 self._refused |= await self._known(connection, fresh)
-                rows = sequence(self.partition, fresh, heads, self._refused).rows
+                rows = sequence(self.partition, fresh, heads, self._refused, await self._keys(connection, fresh)).rows
                 self._refused |= await find_refused(self._store, connection, rows, self._metrics.halvings.inc)
             raise _Tried
 
     async def _known(self, connection: Connection, records: Sequence[SourceRecord]) -> dict[Place, Refusal]:
         """Events stored already, by one look instead of thousands of halvings: a topic that is read again repeats them all.
 
-        So does the audit relay, within one chunk too: of those the first one counts.
+        So does the audit relay, within one chunk too: of those the first one counts. Events with a key are told apart by it.
         """
         events = [
             (event.id_text, Place(record.position, number), (record.envelope.workspace_id, event.commitments))
             for record in records
             if isinstance(record.envelope, Envelope)
             for number, event in enumerate(record.envelope.events)
+            if event.content_hash is None
         ]
         known = dict(await self._store.known(connection, [one for one, _, _ in events]))
         found = {}

@@ -17,6 +17,7 @@ class StreamMetrics:
         self.announced = metrics.announced.labels(name)
         self.reannounced = metrics.reannounced.labels(name)
         self.repeats = metrics.repeats.labels(name)
+        self.aliased = metrics.aliased.labels(name)
         self.gaps = metrics.gaps.labels(name)
         self.halvings = metrics.halvings.labels(name)
         self.blockers = metrics.blockers_terminated.labels(name)

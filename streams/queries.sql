@@ -18,6 +18,23 @@ FROM source WHERE topic = $1
 SELECT workspace_id, seq, hash, archive_day - date '1970-01-01' AS archive_day
 FROM chain_head WHERE workspace_id = ANY($1::uuid[]) ORDER BY workspace_id FOR UPDATE
 
+-- name: settled_keys
+-- Step 4: which of these idempotency keys stand for an event already, whatever day that was.
+SELECT k.workspace_id, k.key, k.seq, k.event_id, k.content
+FROM unnest($1::uuid[], $2::text[]) AS wanted (workspace_id, key)
+JOIN event_key k ON k.workspace_id = wanted.workspace_id AND k.key = wanted.key
+
+-- name: insert_keys
+-- Keys that begin to stand for an event of this transaction.
+INSERT INTO event_key (workspace_id, key, company_id, seq, event_id, content)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::uuid[], $6::bytea[])
+
+-- name: insert_alias
+-- An accepted event that repeats another. Published more than once, it comes more than once.
+INSERT INTO event_alias (id, company_id, workspace_id, seq, event_id, source_partition, source_offset, source_index, received_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+ON CONFLICT (id) DO NOTHING
+
 -- name: advance_heads
 -- Move heads on, each only if it is still where this chunk began.
 UPDATE chain_head h

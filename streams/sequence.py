@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 from ops.publish import Record
@@ -11,6 +12,7 @@ from schemas.accepted import AcceptedEvent, Envelope, alone, open_envelope
 from schemas.chain import START, Head, link
 from schemas.codec import Undecodable, encode_event
 from streams import copyrow
+from streams.keys import Fate, First, Key, fate_of, first_of, key_of
 
 DAY_MICROS = 86_400_000_000
 WHOLE_RECORD = -1
@@ -55,6 +57,10 @@ REPEAT = Refusal("REPEAT", "this very event is stored already")
 """Not a reason to reject: the event's id leads to what is stored. It is counted and passed over."""
 
 
+CONFLICT = Refusal("IDEMPOTENCY_CONFLICT", "the idempotency key stands for an event with other content")
+NO_KEYS: Mapping[Key, First] = MappingProxyType({})
+
+
 class Rejection(NamedTuple):
     """A row of ``rejected``."""
 
@@ -65,6 +71,24 @@ class Rejection(NamedTuple):
     refusal: Refusal
     received_at: int | None
     original: bytes
+
+
+class Alias(NamedTuple):
+    """A row of ``event_alias``: an accepted event that repeats another one of its workspace."""
+
+    place: Place
+    id: str
+    company_id: str
+    workspace_id: str
+    received_at: int
+    first: First
+
+
+class Keyed(NamedTuple):
+    """A row of ``event_key``."""
+
+    company_id: str
+    first: First
 
 
 class HeadMove(NamedTuple):
@@ -85,6 +109,9 @@ class Sequenced:
     announcements: list[Record] = field(default_factory=list)
     moves: dict[str, HeadMove] = field(default_factory=dict)
     rejections: list[Rejection] = field(default_factory=list)
+    keys: dict[Key, Keyed] = field(default_factory=dict)
+    """Those that began to stand for an event."""
+    aliases: list[Alias] = field(default_factory=list)
     repeats: int = 0
     """Events passed over since they are stored already."""
 
@@ -102,43 +129,55 @@ def workspaces(records: Sequence[SourceRecord]) -> set[str]:
     return {record.envelope.workspace_id for record in records if isinstance(record.envelope, Envelope)}
 
 
-def sequence(partition: int, records: Sequence[SourceRecord], heads: Mapping[str, ChainEnd], refused: Mapping[Place, Refusal]) -> Sequenced:
+class _Known(NamedTuple):
+    """What is known before a chunk."""
+
+    heads: Mapping[str, ChainEnd]
+    refused: Mapping[Place, Refusal]
+    keys: Mapping[Key, First]
+
+
+def sequence(
+    partition: int,
+    records: Sequence[SourceRecord],
+    heads: Mapping[str, ChainEnd],
+    refused: Mapping[Place, Refusal],
+    keys: Mapping[Key, First] = NO_KEYS,
+) -> Sequenced:
     """Give every event of the records its place in its chain, in the records' order. ``heads`` lacks new workspaces.
 
-    ``refused`` are events that Postgres would not take: they get no seq and become rejections.
+    ``refused`` are events that Postgres would not take: they get no seq and become rejections. ``keys`` are those of
+    the records' idempotency keys that stand for an event already.
     """
     result = Sequenced(records[-1].position + 1)
     ends: dict[str, ChainEnd] = {}
+    known = _Known(heads, refused, keys)
     for record in records:
         if isinstance(record.envelope, Undecodable):
             place = Place(record.position, WHOLE_RECORD)
             refusal = Refusal("UNDECODABLE", str(record.envelope))
             result.rejections.append(Rejection(place, None, None, None, refusal, None, record.value))
         else:
-            _sequence_envelope(partition, record, record.envelope, heads, refused, ends, result)
+            _sequence_envelope(partition, record, record.envelope, known, ends, result)
     return result
 
 
 def _sequence_envelope(
-    partition: int,
-    record: SourceRecord,
-    envelope: Envelope,
-    heads: Mapping[str, ChainEnd],
-    refused: Mapping[Place, Refusal],
-    ends: dict[str, ChainEnd],
-    result: Sequenced,
+    partition: int, record: SourceRecord, envelope: Envelope, known: _Known, ends: dict[str, ChainEnd], result: Sequenced
 ) -> None:
     workspace, company = envelope.workspace_id, envelope.company_id
-    before = heads.get(workspace) or ChainEnd(START, 0)
+    before = known.heads.get(workspace) or ChainEnd(START, 0)
     end = ends.get(workspace, before)
     key = workspace.encode()
     position = record.position
+    refused = known.refused
     for index, event in enumerate(envelope.events):
         if refused and (refusal := refused.get(Place(position, index))):
-            if refusal is REPEAT:
-                result.repeats += 1
-                continue
-            result.rejections.append(_rejection(Place(position, index), envelope, event, refusal, alone(record.value, event)))
+            _refuse(Place(position, index), record, envelope, event, refusal, result)
+            continue
+        named = None if event.content_hash is None else key_of(workspace, event)
+        if named is not None and (first := result.keys[named].first if named in result.keys else known.keys.get(named)):
+            _settle(Place(position, index), record, envelope, event, first, result)
             continue
         prev_hash = end.head.hash
         head = link(end.head, event.pieces)
@@ -159,15 +198,33 @@ def _sequence_envelope(
         )
         value = encode_event(head.seq, prev_hash, head.hash, position, index, event.rest)
         result.announcements.append(Record(key, value, announcement_headers(event.rest[2:38], event.rest[113:145])))
+        if named is not None:
+            result.keys[named] = Keyed(company, first_of(event, head.seq))
     if end is not before:
         ends[workspace] = end
         result.moves[workspace] = HeadMove(company, before, end)
 
 
+def _refuse(place: Place, record: SourceRecord, envelope: Envelope, event: AcceptedEvent, refusal: Refusal, result: Sequenced) -> None:
+    if refusal is REPEAT:
+        result.repeats += 1
+        return
+    ids = (event.id_text, envelope.company_id, envelope.workspace_id)
+    result.rejections.append(Rejection(place, *ids, refusal, event.received_at, alone(record.value, event)))
+
+
+def _settle(place: Place, record: SourceRecord, envelope: Envelope, event: AcceptedEvent, first: First, result: Sequenced) -> None:
+    """An event whose key stands for another one, or for itself."""
+    match fate_of(event, first):
+        case Fate.REPEAT:
+            result.repeats += 1
+        case Fate.ALIAS:
+            ids = (event.id_text, envelope.company_id, envelope.workspace_id)
+            result.aliases.append(Alias(place, *ids, event.received_at, first))
+        case Fate.CONFLICT:
+            _refuse(place, record, envelope, event, CONFLICT, result)
+
+
 def announcement_headers(event_id: bytes, trace_id: bytes) -> list[tuple[str, bytes]]:
     """The record's ``traceparent``: the request's trace, with a span id taken from the event's, so that a repeat has the same."""
     return [("traceparent", b"00-%b-%b%b-01" % (trace_id, event_id[19:23], event_id[24:]))]
-
-
-def _rejection(place: Place, envelope: Envelope, event: AcceptedEvent, refusal: Refusal, original: bytes) -> Rejection:
-    return Rejection(place, event.id_text, envelope.company_id, envelope.workspace_id, refusal, event.received_at, original)

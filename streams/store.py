@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from uuid import UUID
@@ -18,7 +18,8 @@ from schemas.chain import START, Head
 from schemas.event import StoredEvent
 from schemas.topics import Region, ingest_topic
 from streams import copyrow
-from streams.sequence import ChainEnd, HeadMove, Place, Refusal, Rejection
+from streams.keys import First, Key
+from streams.sequence import Alias, ChainEnd, HeadMove, Keyed, Place, Refusal, Rejection
 
 _STATEMENT_SECONDS = 30.0
 _LOCK_SECONDS = 5.0
@@ -28,7 +29,7 @@ _PATIENCE_SECONDS = 3.0
 _ACQUIRE_SECONDS = 5.0
 _SIDE_CONNECTIONS = 2
 # Constraints whose violation means that the stored state contradicts itself, not that an event is bad.
-_INTEGRITY = ("events_pkey", "events_source", "chain_head_pkey", "rejected_pkey")
+_INTEGRITY = ("events_pkey", "events_source", "chain_head_pkey", "rejected_pkey", "event_key_pkey")
 
 
 class Verdict(Enum):
@@ -131,6 +132,24 @@ class Store:
         """The workspace and commitments of those of the ids that are stored already."""
         return {str(row[0]): (str(row[1]), row[2]) for row in await connection.fetch(self._sql["known_events"], ids)}
 
+    async def keys(self, connection: Connection, keys: Collection[Key]) -> dict[Key, First]:
+        """What those of the keys stand for that stand for an event."""
+        rows = await connection.fetch(self._sql["settled_keys"], *_columns(keys))
+        return {(str(row[0]), row[1].encode()): First(row[2], str(row[3]), row[4]) for row in rows}
+
+    async def settle(self, connection: Connection, partition: int, keys: Mapping[Key, Keyed], aliases: Sequence[Alias]) -> None:
+        """What keys stand for from now on, and the events that repeat others."""
+        if keys:
+            companies = [each.company_id for each in keys.values()]
+            firsts = [each.first for each in keys.values()]
+            columns = ([first.seq for first in firsts], [first.event_id for first in firsts], [first.content for first in firsts])
+            await connection.execute(self._sql["insert_keys"], *_columns(keys), companies, *columns)
+        if aliases:
+            rows = [
+                (a.id, a.company_id, a.workspace_id, a.first.seq, a.first.event_id, partition, *a.place, a.received_at) for a in aliases
+            ]
+            await connection.executemany(self._sql["insert_alias"], rows)
+
     async def move_heads(self, connection: Connection, moves: Mapping[str, HeadMove]) -> None:
         """Advance heads by compare-and-set, begin new ones. Raises ``Moved`` when one is not where the chunk began."""
         begun = {workspace: move for workspace, move in moves.items() if move.before.head == START}
@@ -201,6 +220,10 @@ async def open_store(url: str, region: Region, connections: int) -> tuple[Store,
 def _after(moves: Mapping[str, HeadMove]) -> tuple[list[int], list[bytes], list[int]]:
     ends = [move.after for move in moves.values()]
     return [end.head.seq for end in ends], [end.head.hash for end in ends], [end.archive_day for end in ends]
+
+
+def _columns(keys: Collection[Key]) -> tuple[list[str], list[str]]:
+    return [workspace for workspace, _ in keys], [key.decode() for _, key in keys]
 
 
 def _expect(status: str, rows: int) -> None:

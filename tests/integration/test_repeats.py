@@ -8,13 +8,11 @@ import time
 
 import asyncpg
 
-from ops import kafka
-from ops.kafka import partition_of
-from ops.local.environment import Role
 from schemas.audit import ENTROPY_BYTES, Entry, Holder, Outcome, record
-from schemas.topics import Region, ingest_topic
+from schemas.topics import Region
 from tests.support.managing import audit_workspace
 from tests.support.stack import LocalStack
+from tests.support.topic import publish
 
 PATIENCE = 60.0
 STORED = "SELECT id FROM events WHERE workspace_id = $1 ORDER BY seq"
@@ -43,18 +41,3 @@ async def test_an_entry_that_comes_twice_in_one_chunk_is_stored_once(stack: Loca
     stack.parts.wait_ready("worker-1")
     assert await database.fetch("SELECT reason FROM rejected WHERE workspace_id = $1", workspace) == []
     await database.close()
-
-
-async def publish(stack: LocalStack, workspace: str, values: list[bytes]) -> None:
-    """As one batch, so that they are fetched together."""
-    settings = stack.settings(Role.RELAY)
-    producer = kafka.producer(settings, Region.US)
-    await producer.start()
-    try:
-        batch = producer.create_batch()
-        for value in values:
-            batch.append(timestamp=None, key=workspace.encode(), value=value, headers=[("traceparent", b"x")])
-        partition = partition_of(workspace, settings.topic_partitions)
-        await (await producer.send_batch(batch, ingest_topic(Region.US), partition=partition))
-    finally:
-        await producer.stop()
