@@ -18,6 +18,7 @@ from schemas.chain import START, Head, advance, verify, verify_head
 from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.topics import Region, events_topic
+from tests.faults import keyed
 from tests.faults.ledger import Ledger, Outcome, Request
 from tests.faults.standing import DRAIN_SECONDS, Starts, drained, superuser, topic_ends
 
@@ -34,6 +35,7 @@ SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, worksp
 FROM events WHERE workspace_id = ANY($1::uuid[]) ORDER BY workspace_id, seq
 """
 _HEADS = "SELECT workspace_id, seq, hash FROM chain_head WHERE workspace_id = ANY($1::uuid[])"
+_ALIASES = "SELECT id, event_id FROM event_alias WHERE workspace_id = ANY($1::uuid[])"
 _REJECTED = "SELECT id, reason FROM rejected WHERE workspace_id = ANY($1::uuid[])"
 
 
@@ -71,6 +73,8 @@ class Stored:
     heads: dict[str, Head]
     rejected: dict[str, str]
     """Reasons by event id."""
+    aliases: dict[str, str] = field(default_factory=dict)
+    """The ids of the events that others repeat, by theirs."""
 
 
 async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Sequence[str]], begin: Starts) -> Verdict:
@@ -95,11 +99,13 @@ async def _read(cluster: Cluster, region: Region, workspaces: Sequence[str]) -> 
         rows = await connection.fetch(_EVENTS, workspaces)
         heads = await connection.fetch(_HEADS, workspaces)
         rejected = await connection.fetch(_REJECTED, workspaces)
+        aliases = await connection.fetch(_ALIASES, workspaces)
     return Stored(
         [to_stored(row, region) for row in rows],
         {str(row["workspace_id"]): row["source_partition"] for row in rows},
         {str(row["workspace_id"]): Head(row["seq"], row["hash"]) for row in heads},
         {str(row["id"]): row["reason"] for row in rejected},
+        {str(row["id"]): str(row["event_id"]) for row in aliases},
     )
 
 
@@ -178,15 +184,20 @@ def check_promises(ledger: Ledger, everything: Sequence[Stored], verdict: Verdic
     """Accepted: stored once or rejected. Unknown: at most once, a batch whole or not at all. Refused: never."""
     found: dict[str, list[str]] = defaultdict(list)
     rejected: dict[str, str] = {}
+    aliases: dict[str, str] = {}
     for stored in everything:
         rejected |= stored.rejected
+        aliases |= stored.aliases
         for event in stored.events:
             if event.category != CATEGORY:  # audit.py judges audit entries
                 found[_marker(event)].append(event.id)
     known = set[str]()
     for request in ledger.requests:
         known.update(request.markers)
+        if request.keys:
+            continue
         _check_request(request, [found.get(marker, []) for marker in request.markers], rejected, verdict)
+    keyed.check((request for request in ledger.requests if request.keys), found, rejected, aliases, verdict)
     for marker in found.keys() - known:
         verdict.blame(f"stored and never sent: marker {marker}")
     verdict.counts["events stored"] += sum(map(len, found.values()))

@@ -20,10 +20,11 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True)
 class Request:
-    """One POST. Each event of it carries one of ``markers`` in its metadata."""
+    """One POST. Each event of it carries one of ``markers`` in its metadata, and one of ``keys`` if there are any."""
 
     workspace_id: str
     markers: tuple[str, ...]
+    keys: tuple[str, ...] = ()
     outcome: Outcome = Outcome.SENT
     ids: tuple[str, ...] = ()
     """In the order of the markers, once accepted."""
@@ -43,11 +44,25 @@ class Ledger:
     requests: list[Request] = field(default_factory=list)
     _markers: int = 0
 
-    def sent(self, workspace_id: str, events: int) -> Request:
-        """Write down a request about to be sent, with fresh markers."""
-        markers = tuple(f"{self.name}-{number}" for number in range(self._markers, self._markers + events))
+    def sent(self, workspace_id: str, events: int, *, is_keyed: bool = False) -> Request:
+        """Write down a request about to be sent, with fresh markers, and with idempotency keys named after them."""
+        markers = self._fresh(events)
+        return self._noted(Request(workspace_id, markers, markers if is_keyed else ()))
+
+    def again(self, request: Request) -> Request:
+        """Write down that the same events are about to be sent under the same keys once more."""
+        return self._noted(Request(request.workspace_id, request.markers, request.keys))
+
+    def rival(self, request: Request) -> Request:
+        """Write down that other events are about to be sent under the keys of that request."""
+        return self._noted(Request(request.workspace_id, self._fresh(len(request.markers)), request.keys))
+
+    def _fresh(self, events: int) -> tuple[str, ...]:
+        first = self._markers
         self._markers += events
-        request = Request(workspace_id, markers)
+        return tuple(f"{self.name}-{number}" for number in range(first, self._markers))
+
+    def _noted(self, request: Request) -> Request:
         self.requests.append(request)
         return request
 

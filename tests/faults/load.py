@@ -18,6 +18,7 @@ from ops.kafka import partition_of
 from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas.topics import Region
+from tests.faults import keyed
 from tests.faults.ledger import Ledger, Outcome, Request
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 _TIMEOUT = aiohttp.ClientTimeout(total=10)
 _BACK_OFF_SECONDS = 0.3
 _BATCH_EVENTS = 20
-_SINGLE_SHARE, _BAD_SHARE = 0.8, 0.04
+_SINGLE_SHARE, _BAD_SHARE, _KEYED_SHARE = 0.8, 0.04, 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +106,7 @@ class Client:
         request.answer = str(response.status)
         request.problem = answer.get("error")
         request.retry_after = response.headers.get("Retry-After")
-        if response.status == 202:
+        if response.status in (200, 202):
             request.outcome = Outcome.ACCEPTED
             request.ids = tuple(each["id"] for each in answer["events"]) if isinstance(body, list) else (answer["id"],)
         else:
@@ -148,7 +149,10 @@ async def make_known(poster: Client, writers: Sequence[Account]) -> None:
 async def _produce(poster: Client, account: Account, rng: random.Random, pause: float, stop: asyncio.Event) -> None:
     while not stop.is_set():
         events = 1 if rng.random() < _SINGLE_SHARE else _BATCH_EVENTS
-        request = await poster.post(account, events, bad=rng.random() < _BAD_SHARE)
+        if rng.random() < _KEYED_SHARE:
+            request = await keyed.insist(poster, account, rng, events, event)
+        else:
+            request = await poster.post(account, events, bad=rng.random() < _BAD_SHARE)
         wait = _BACK_OFF_SECONDS if request.outcome is Outcome.UNKNOWN else rng.uniform(0, 2 * pause)
         try:
             await asyncio.wait_for(stop.wait(), wait)
