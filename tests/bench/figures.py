@@ -8,15 +8,16 @@ from tests.bench.admission import admission
 from tests.bench.backlog import feed
 from tests.bench.bench import Bench
 from tests.bench.drain import Drain, drain
+from tests.bench.keys import fill_keys
 from tests.bench.meter import Cost
-from tests.bench.posts import Posting, post
+from tests.bench.posts import Posting, post, post_keyed
 from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu, memory, microseconds, milliseconds, rate, share
 from tests.bench.verify import verify
 from tests.bench.visible import visible
 
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about.
-FIGURES = ("single", "visible", "stored", "batches", "drain", "verify", "admission")
+FIGURES = ("single", "visible", "keyed", "stored", "keyed-stored", "batches", "drain", "verify", "admission")
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
 _ENVELOPES = (1, 100)
 _FILL_ENVELOPE = 100
@@ -35,7 +36,9 @@ class Figures:
         steps = {
             "single": self._single,
             "visible": self._visible,
+            "keyed": self._keyed,
             "stored": self._stored,
+            "keyed-stored": self._keyed_stored,
             "batches": self._batches,
             "drain": self._drain,
             "verify": self._verify,
@@ -86,6 +89,18 @@ class Figures:
         ratio = Row("… against the empty table", f"{full.announced / empty.announced:.2f}", "≥ 0.90", "persisted and announced")
         return [*self._posting(full, "", name), ratio]
 
+    async def _keyed(self, where: str = "") -> list[Row]:
+        plain, keyed = await post_keyed(self._bench)
+        name = f"single POST with an idempotency key{where}"
+        rows = self._posting(keyed, "", name=name)
+        beside = f"{rate(plain.announced)} without a key in the same run, window by window in turn"
+        return [*rows, Row(f"… against without{where}", f"{keyed.announced / plain.announced:.2f}", "≥ 0.70", beside)]
+
+    async def _keyed_stored(self) -> list[Row]:
+        goal = self._bench.plan.stored
+        await fill_keys(self._bench, goal)
+        return await self._keyed(f", {goal:,} events and {goal:,} keys stored")
+
     async def _batches(self) -> list[Row]:
         return [row for batch, target in _BATCHES.items() for row in self._posting(await self._post(batch), target)]
 
@@ -111,8 +126,8 @@ class Figures:
             ),
         ]
 
-    def _posting(self, posting: Posting, target: str, where: str = "") -> list[Row]:
-        name = ("single POST" if posting.batch == 1 else f"batches of {posting.batch:,}") + where
+    def _posting(self, posting: Posting, target: str, where: str = "", *, name: str = "") -> list[Row]:
+        name = name or ("single POST" if posting.batch == 1 else f"batches of {posting.batch:,}") + where
         windows = ", ".join(f"{window.announced:,.0f}" for window in posting.windows)
         latency = milliseconds(Percentiles(posting.p50, posting.p99))
         before = f"{latency}; {posting.connections} connections; {posting.stored:,} stored before"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -65,7 +66,9 @@ class Wrk:
     def run(self, port: int, requests: Path, seconds: float, connections: int) -> Load:
         """As the protocol says. A request still under way at the end is not counted, though it may be accepted."""
         options = [f"-c{connections}", "-t1", f"-d{seconds:.0f}s", "--timeout=10s", "-s", str(_SCRIPT)]
-        ended = child.run([self.binary, *options, f"http://127.0.0.1:{port}", "--", str(requests)], seconds + _SLACK_SECONDS)
+        ended = child.run(
+            [self.binary, *options, f"http://127.0.0.1:{port}", "--", str(requests), os.urandom(4).hex()], seconds + _SLACK_SECONDS
+        )
         found = _SUMMARY.search(ended.output)
         if found is None:
             raise LoadError(f"wrk told no summary\n{ended.output}")

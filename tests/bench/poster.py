@@ -9,15 +9,19 @@ for it, so that a stall is not left out of the figures.
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import sys
 import time
 from collections import deque
-from itertools import cycle
+from collections.abc import Iterable, Iterator
+from itertools import count, cycle
 from pathlib import Path
 from typing import cast
 
 import uvloop
+
+from tests.bench.workload import BLANK_KEY
 
 _TICK_SECONDS = 0.001
 _LAST_ANSWERS_SECONDS = 30
@@ -61,7 +65,7 @@ class Poster:
     """Hands requests to connections that are free, at a rate or at once."""
 
     def __init__(self, requests: list[bytes], seconds: float, rate: float) -> None:
-        self._requests = cycle(requests)
+        self._requests = with_keys(cycle(requests))
         self._begun = time.monotonic_ns()
         self._end = self._begun + int(seconds * 1e9)
         self._interval = 1e9 / rate if rate else 0.0
@@ -114,6 +118,13 @@ class Poster:
         while self._interval and (due := int(self._begun + self._issued * self._interval)) < now:
             self._due.append(due)
             self._issued += 1
+
+
+def with_keys(requests: Iterable[bytes]) -> Iterator[bytes]:
+    """The requests with fresh idempotency keys where theirs are blank."""
+    run = os.urandom(4).hex()
+    for number, whole in zip(count(), requests, strict=False):
+        yield whole.replace(BLANK_KEY, b"bench-key-%b%08x" % (run.encode(), number), 1)
 
 
 def main() -> None:

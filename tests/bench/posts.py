@@ -91,6 +91,17 @@ async def post(bench: Bench, batch: int) -> Posting:
     return Posting(batch, connections, stored, tuple(windows))
 
 
+async def post_keyed(bench: Bench) -> tuple[Posting, Posting]:
+    """Single posts without and with a fresh idempotency key each, window by window in turn. Raises as ``post``."""
+    with request_files(bench.tenant, 1) as plain, request_files(bench.tenant, 1, is_keyed=True) as keyed:
+        stored = (await bench.pipeline.drained()).persisted
+        for requests in (plain, keyed):
+            await asyncio.to_thread(bench.generator.run, bench.port, requests, bench.plan.warm_up_seconds, CONNECTIONS)
+        pairs = [[await _window(bench, requests, 1, CONNECTIONS) for requests in (plain, keyed)] for _ in range(bench.plan.windows)]
+    without, under_keys = (Posting(1, CONNECTIONS, stored, windows) for windows in zip(*pairs, strict=True))
+    return without, under_keys
+
+
 async def _window(bench: Bench, requests: Path, batch: int, connections: int) -> Window:
     before = await bench.pipeline.drained()
     spent = bench.meter.read()

@@ -14,6 +14,8 @@ from ops.seed import Tenant
 
 WORKSPACES = 32
 """Some for every partition; the requests go round all of them."""
+BLANK_KEY = b"bench-key-0000000000000000"
+"""Stands where a fresh idempotency key of the same length goes; wrk.lua knows it too."""
 USER_AGENT = "acme-audit/2.3 (python 3.11; linux)"
 
 
@@ -42,21 +44,22 @@ def body(first: int, batch: int) -> bytes:
     return orjson.dumps(events if batch > 1 else events[0])
 
 
-def request(key: str, content: bytes, *, batch: int) -> bytes:
-    """A whole HTTP/1.1 request."""
+def request(key: str, content: bytes, *, batch: int, is_keyed: bool = False) -> bytes:
+    """A whole HTTP/1.1 request; a keyed one has ``BLANK_KEY`` for the generator to fill in, each time anew."""
     path = "/v1/events/batch" if batch > 1 else "/v1/events"
+    idempotency = f"Idempotency-Key: {BLANK_KEY.decode()}\r\n" if is_keyed else ""
     head = (
-        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nUser-Agent: {USER_AGENT}\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\nUser-Agent: {USER_AGENT}\r\n{idempotency}"
         f"Content-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n"
     )
     return head.encode() + content
 
 
 @contextmanager
-def request_files(tenant: Tenant, batch: int) -> Iterator[Path]:
+def request_files(tenant: Tenant, batch: int, *, is_keyed: bool = False) -> Iterator[Path]:
     """A directory with one request a workspace, in files 1, 2, 3 …"""
     with TemporaryDirectory(prefix="hyrelog-bench-") as directory:
         for number, workspace in enumerate(tenant.workspaces, start=1):
-            whole = request(workspace.key or "", body(number * batch, batch), batch=batch)
+            whole = request(workspace.key or "", body(number * batch, batch), batch=batch, is_keyed=is_keyed)
             (Path(directory) / str(number)).write_bytes(whole)
         yield Path(directory)

@@ -1,7 +1,9 @@
--- Sends the requests of a directory (files 1, 2, 3 ..., each a whole HTTP request) in turn, as they are.
-local requests, turn = {}, 0
+-- Sends the requests of a directory (files 1, 2, 3 ..., each a whole HTTP request) in turn, as they are; but a blank
+-- idempotency key is filled in, with a number of this run (8 hex digits, the second argument) and one that counts.
+local requests, turn, blank, run, sent = {}, 0, "bench-key-0000000000000000", "", 0
 
 function init(args)
+  run = args[2]
   local file = io.open(args[1] .. "/1", "rb")
   while file do
     requests[#requests + 1] = file:read("*a")
@@ -12,7 +14,13 @@ end
 
 function request()
   turn = turn % #requests + 1
-  return requests[turn]
+  local whole = requests[turn]
+  local first, last = whole:find(blank, 1, true)
+  if not first then
+    return whole
+  end
+  sent = sent + 1
+  return whole:sub(1, first - 1) .. string.format("bench-key-%s%08x", run, sent) .. whole:sub(last + 1)
 end
 
 function done(summary, latency, _)
