@@ -64,8 +64,8 @@ def check(
         stored = [event_id for marker in markers for event_id in found.get(marker, ())]
         if len(stored) > 1:
             verdict.blame(f"key {key} stands for {len(stored)} events: {stored}")
-    for markers, group in sendings.items():
-        _check_sendings(markers, group, found, verdict)
+    for sent, group in sendings.items():
+        _check_sendings(sent, group, found, verdict)
         for request in group:
             _check_answer(request, found, rejected, aliases, markers_of, verdict)
     verdict.counts["events under a key"] += len(markers_of)
