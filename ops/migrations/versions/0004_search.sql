@@ -27,16 +27,43 @@ CREATE TABLE search_position (
   topic       text NOT NULL,
   partition   integer NOT NULL CHECK (partition >= 0),
   topic_id    uuid NOT NULL,
-  next_offset bigint NOT NULL DEFAULT 0,
+  next_offset bigint NOT NULL,
+  refill_from uuid,                        -- workspaces from here on are still to be compared with their chains; null: none
   PRIMARY KEY (topic, partition)
 ) WITH (fillfactor = 50);
 
-ALTER TABLE search ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
-DO $$ BEGIN EXECUTE format('CREATE POLICY owner ON search TO %I USING (true)', current_user); END $$;
-CREATE POLICY search_writer ON search TO hyrelog_search USING (true);
+-- What the sink could not take, and why: the event is in its chain, but is not found by words. Looked at by the operator.
+CREATE TABLE search_dead (
+  id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  died_at       timestamptz NOT NULL DEFAULT now(),
+  topic         text NOT NULL,
+  partition     integer NOT NULL,
+  record_offset bigint,                    -- null: it was read from events
+  workspace_id  uuid,                      -- null: the record could not be read; its event then comes from events
+  seq           bigint,
+  reason        text NOT NULL
+);
+
+DO $$
+DECLARE name text;
+BEGIN
+  FOREACH name IN ARRAY ARRAY['search', 'search_dead'] LOOP
+    EXECUTE format('ALTER TABLE %I ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY', name);
+    EXECUTE format('CREATE POLICY owner ON %I TO %I USING (true)', name, current_user);
+    EXECUTE format('CREATE POLICY search_writer ON %I TO hyrelog_search USING (true)', name);
+  END LOOP;
+END $$;
+CREATE POLICY search_writer ON events FOR SELECT TO hyrelog_search USING (true);
+CREATE POLICY search_writer ON chain_head FOR SELECT TO hyrelog_search USING (true);
 
 GRANT USAGE ON SCHEMA public TO hyrelog_search;
 GRANT SELECT ON database_region TO hyrelog_search;
 GRANT SELECT, INSERT ON search TO hyrelog_search;
 GRANT SELECT, INSERT ON search_position TO hyrelog_search;
-GRANT UPDATE (topic_id, next_offset) ON search_position TO hyrelog_search;
+GRANT UPDATE (topic_id, next_offset, refill_from) ON search_position TO hyrelog_search;
+GRANT INSERT ON search_dead TO hyrelog_search;
+GRANT SELECT (workspace_id, seq) ON chain_head TO hyrelog_search;
+-- What a hole is read from: all of an event but its context, which is not searched.
+GRANT SELECT (seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
+              occurred_at, received_at, category, action, outcome, commitments, actor, resource, metadata, erased_at)
+  ON events TO hyrelog_search;
