@@ -34,17 +34,17 @@ class Drain:
     cost: Cost
 
 
-async def drain(bench: Bench, per_envelope: int) -> Drain:
-    """Stop the worker, feed, start it again and look. Raises ``NotDrained``."""
+async def drain(bench: Bench, per_envelope: int, backlog: int) -> Drain:
+    """Stop the worker, feed ``backlog`` events, start it again and look. Raises ``NotDrained``."""
     await bench.pipeline.drained()
     await asyncio.to_thread(bench.stack.parts.stop, WORKER)
-    bench.say(f"  feeding {bench.plan.backlog:,} events, {per_envelope} an envelope")
-    await feed(bench, bench.plan.backlog, per_envelope)
+    bench.say(f"  feeding {backlog:,} events, {per_envelope} an envelope")
+    await feed(bench, backlog, per_envelope)
     before = await bench.pipeline.counts()
     await asyncio.to_thread(bench.stack.parts.start, WORKER)
-    samples = await _samples(bench, before.persisted + bench.plan.backlog)
+    samples = await _samples(bench, before.persisted + backlog)
     bench.meter.note_memory()
-    return _figure(bench.plan.backlog, per_envelope, samples)
+    return _figure(backlog, per_envelope, samples)
 
 
 async def _samples(bench: Bench, goal: int) -> list[Sample]:

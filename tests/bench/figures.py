@@ -8,6 +8,7 @@ from tests.bench.admission import admission
 from tests.bench.backlog import feed
 from tests.bench.bench import Bench
 from tests.bench.drain import Drain, drain
+from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
 from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post, post_keyed
@@ -17,7 +18,7 @@ from tests.bench.verify import verify
 from tests.bench.visible import visible
 
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about.
-FIGURES = ("single", "visible", "keyed", "stored", "keyed-stored", "batches", "drain", "verify", "admission")
+FIGURES = ("single", "visible", "keyed", "stored", "keyed-stored", "indexes", "batches", "drain", "verify", "admission")
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
 _ENVELOPES = (1, 100)
 _FILL_ENVELOPE = 100
@@ -39,6 +40,7 @@ class Figures:
             "keyed": self._keyed,
             "stored": self._stored,
             "keyed-stored": self._keyed_stored,
+            "indexes": self._indexes,
             "batches": self._batches,
             "drain": self._drain,
             "verify": self._verify,
@@ -101,11 +103,17 @@ class Figures:
         await fill_keys(self._bench, goal)
         return await self._keyed(f", {goal:,} events and {goal:,} keys stored")
 
+    async def _indexes(self) -> list[Row]:
+        found = await costs(self._bench, self._bench.plan.backlog_of_indexes)
+        drains = {"with all indexes of events": found.whole[0], **{f"without {name}": each for name, each in found.without.items()}}
+        drains["with all indexes again"] = found.whole[1]
+        return [_indexed(name, each, found.usual) for name, each in drains.items()]
+
     async def _batches(self) -> list[Row]:
         return [row for batch, target in _BATCHES.items() for row in self._posting(await self._post(batch), target)]
 
     async def _drain(self) -> list[Row]:
-        return [row for size in _ENVELOPES for row in _drained(await drain(self._bench, size))]
+        return [row for size in _ENVELOPES for row in _drained(await drain(self._bench, size, self._bench.plan.backlog))]
 
     async def _verify(self) -> list[Row]:
         done = await verify(self._bench)
@@ -146,6 +154,12 @@ def _drained(done: Drain) -> list[Row]:
     name = f"one worker drains {done.backlog:,}, {done.per_envelope} an envelope"
     detail = f"persisted {rate(done.persisted)}; from 10 % to 90 %"
     return [Row(name, rate(done.announced), "≥ 40,000/s", detail), _cpu_row(name, done.cost, done.events)]
+
+
+def _indexed(name: str, done: Drain, usual: float) -> Row:
+    postgres = done.cost.cpu["Postgres"] / done.events
+    detail = f"{done.announced / usual:.2f} of the rate with all; Postgres {microseconds(postgres)} of CPU an event"
+    return Row(f"one worker drains {done.backlog:,} {name}", rate(done.announced), "", detail)
 
 
 def _cpu_row(name: str, cost: Cost, events: int, generator: str = "") -> Row:

@@ -9,7 +9,7 @@ from tests.bench.figures import FIGURES
 from tests.bench.plan import Plan
 from tests.support.stack import running_stack
 
-TINY = Plan(windows=1, window_seconds=2, warm_up_seconds=1, visible_seconds=1, backlog=40_000, stored=20_000)
+TINY = Plan(windows=1, window_seconds=2, warm_up_seconds=1, visible_seconds=1, backlog=40_000, backlog_of_indexes=20_000, stored=20_000)
 
 
 async def test_every_figure_can_be_taken() -> None:
