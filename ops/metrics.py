@@ -26,6 +26,7 @@ class Metrics:
         self._streams(registry)
         self._auth_and_api(registry)
         self._relay(registry)
+        self._sinks(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -39,6 +40,21 @@ class Metrics:
     def _ingest(self, to: CollectorRegistry) -> None:
         self.accepted = Counter("hyrelog_ingest_accepted_events", "How many events were accepted?", ("region",), registry=to)
         self.replayed = Counter("hyrelog_ingest_replayed_events", "How many were replays of an idempotency key?", ("region",), registry=to)
+        self.idempotency_conflicts = Counter(
+            "hyrelog_ingest_idempotency_conflicts",
+            "How many events were refused since their idempotency key stands for other content?",
+            ("region",),
+            registry=to,
+        )
+        self.unclaimed = Counter(
+            "hyrelog_ingest_unclaimed_events",
+            "How many events with an idempotency key were accepted without a claim, Postgres being away or slow?",
+            ("region",),
+            registry=to,
+        )
+        self.claim_seconds = Histogram(
+            "hyrelog_ingest_claim_seconds", "How long do claims of idempotency keys take?", ("region",), buckets=_CHUNK_SECONDS, registry=to
+        )
         self.batch_events = Histogram(
             "hyrelog_ingest_batch_events",
             "How many events do batches hold?",
@@ -119,4 +135,37 @@ class Metrics:
         self.relayed = Counter("hyrelog_relay_sent_entries", "How many audit entries were acknowledged?", ("region",), registry=to)
         self.relay_retries = Counter(
             "hyrelog_relay_retries", "How often was the outbox tried again, by error?", ("region", "error"), registry=to
+        )
+
+    def _sinks(self, to: CollectorRegistry) -> None:
+        sink, partition = ("sink", "region"), ("sink", "region", "partition")
+        self.sink_events = Counter("hyrelog_sink_events", "How many events did the sink take?", sink, registry=to)
+        self.sink_lag_records = Gauge(
+            "hyrelog_sink_lag_records", "How many records of this process's partitions did the sink not take yet?", sink, registry=to
+        )
+        self.sink_lag_seconds = Gauge("hyrelog_sink_lag_seconds", "How old is the oldest of them?", sink, registry=to)
+        self.sink_batch_events = Histogram(
+            "hyrelog_sink_batch_events", "Events a transaction?", ("sink",), buckets=_CHUNK_EVENTS, registry=to
+        )
+        self.sink_batch_seconds = Histogram(
+            "hyrelog_sink_batch_seconds", "How long does a batch take, from its records to its commit?",
+            ("sink",), buckets=_CHUNK_SECONDS, registry=to,
+        )  # fmt: skip
+        self.sink_repeats = Counter("hyrelog_sink_repeated_records", "How many records came again and were dropped?", sink, registry=to)
+        self.sink_refilled = Counter(
+            "hyrelog_sink_refilled_events",
+            "How many of the events were read from Postgres, since the topic lacked them?",
+            sink,
+            registry=to,
+        )
+        self.sink_gaps = Counter(
+            "hyrelog_sink_gaps",
+            "How often did the topic not go on where the sink stood (first_seen, recreated, log_behind, log_truncated, hole)?",
+            (*sink, "reason"),
+            registry=to,
+        )
+        self.sink_retries = Counter("hyrelog_sink_retries", "How often was a batch tried again, by error?", (*sink, "error"), registry=to)
+        self.sink_dead = Counter("hyrelog_sink_dead_letters", "How many events could the sink not take?", sink, registry=to)
+        self.sink_stopped = Gauge(
+            "hyrelog_sink_stopped", "Did the partition stop (1), since too many records in a row were dead letters?", partition, registry=to
         )

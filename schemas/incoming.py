@@ -80,6 +80,8 @@ class IncomingEvent:
     """Bytes of its canonical form."""
     colons: int
     """``:`` in its canonical form, for ``canonical.check_duplicates``."""
+    content: bytes
+    """Its canonical form without the key: what two events under one key are compared by."""
 
 
 def read(value: Any, now: int) -> IncomingEvent:
@@ -119,6 +121,7 @@ def read(value: Any, now: int) -> IncomingEvent:
         idempotency_key=_optional(get("idempotencyKey"), "idempotencyKey", is_idempotency_key, KEY_RULE, found),
         size=len(text),
         colons=text.count(b":"),
+        content=write({name: value[name] for name in value if name != "idempotencyKey"}) if "idempotencyKey" in value else text,
     )
     if found:
         raise InvalidEvent(found)

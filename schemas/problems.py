@@ -155,6 +155,12 @@ class Conflict(Problem):
     code = Code.CONFLICT
 
 
+class IdempotencyConflict(Problem):
+    """The idempotency key was used before, for an event with other content."""
+
+    code = Code.IDEMPOTENCY_CONFLICT
+
+
 class PayloadTooLarge(Problem):
     """The request body is too large."""
 

@@ -92,6 +92,7 @@ def test_a_valid_event_is_read_as_sent(value: dict[str, Any]) -> None:
         idempotency_key=value.get("idempotencyKey"),
         size=len(text),
         colons=text.count(b":"),
+        content=plain.dumps({name: member for name, member in value.items() if name != "idempotencyKey"}),
     )
 
 
