@@ -8,11 +8,9 @@ from typing import Any
 import orjson
 from fastapi import Response
 
-from api.models import Error
 from schemas.event import format_time
-from schemas.problems import InternalError, Problem, Unavailable
-
-_ALWAYS: tuple[type[Problem], ...] = (InternalError, Unavailable)
+from schemas.openapi import refusals
+from schemas.problems import InternalError, Problem
 
 
 def json(body: bytes, status: int = 200) -> Response:
@@ -32,10 +30,9 @@ def time(micros: int | None) -> str | None:
 
 
 def documented(model: Any, *problems: type[Problem], status: int = 200) -> dict[int | str, dict[str, Any]]:
-    """The ``responses`` of a route: its success (a pydantic model or a union of some), and each problem it may answer with."""
+    """The ``responses`` of a route: its success (a pydantic model or a union of some), and each problem it may answer with.
+
+    What the door may answer is added in ``api.document``.
+    """
     answers: dict[int | str, dict[str, Any]] = {status: {"model": model}}
-    for problem in (*problems, *_ALWAYS):
-        answer = answers.setdefault(problem.code.status, {"model": Error, "description": ""})
-        answer["description"] = f"{answer['description']} {problem.code}: {problem.__doc__}".lstrip()
-    # Without a default, FastAPI documents a 422 of its own that never occurs here.
-    return answers | {"default": {"model": Error, "description": "Any other problem, in the same shape."}}
+    return answers | refusals((*problems, InternalError))

@@ -57,7 +57,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     web.install(app, metrics)
 
-    @app.get("/", tags=["operations"], summary="What this is", dependencies=[Depends(parameters.none)])
+    @app.get("/", include_in_schema=False, dependencies=[Depends(parameters.none)])
     async def root() -> dict[str, str]:
         return {"service": _SERVICE, "version": app.version, "status": "running"}
 

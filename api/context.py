@@ -15,7 +15,7 @@ from ops.auth import Principal
 from schemas.problems import Problem
 from schemas.topics import Region
 
-_KEY = HTTPBearer(scheme_name="API key", description="`Authorization: Bearer hlk_…`, a workspace's or a company's key.", auto_error=False)
+_KEY = HTTPBearer(scheme_name="WorkspaceKey", auto_error=False)
 
 
 @dataclass(frozen=True, slots=True)

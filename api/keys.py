@@ -107,7 +107,7 @@ async def rotate_key(id: str, request: Request, caller: Manager, attempt: Attemp
     summary="The calling key",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(models.Key, ValidationFailed, Unauthorized, Forbidden, RateLimited),
+    responses=answers.documented(models.Key, ValidationFailed, Unauthorized),
 )
 async def key_status(caller: Caller, parts: PartsOf) -> Response:
     """As it stands now: a key that was just revoked says so here for the seconds in which it still passes."""

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
+from schemas.openapi import HEX_32
+
+Id = Annotated[str, Field(json_schema_extra={"format": "uuid"})]
+Time = Annotated[
+    str, Field(json_schema_extra={"format": "date-time"}, pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z$")
+]
+TraceId = Annotated[str, Field(pattern=HEX_32)]
 Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Group = Annotated[dict[str, Any] | None, Field(description="Exactly the canonical JSON that was committed to; null when absent or erased.")]
 
@@ -16,28 +22,11 @@ class _Shape(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel)
 
 
-class ErrorDetail(_Shape):
-    """One finding."""
-
-    index: int = Field(description="The event's place in a batch, from 0.")
-    field: str
-    message: str
-
-
-class Error(_Shape):
-    """Every answer that is not a success."""
-
-    error: str
-    code: str
-    details: list[ErrorDetail]
-    trace_id: str
-
-
 class Context(BaseModel):
-    """Where the request that posted the event came from."""
+    """Where the request that posted the event came from; what is not known is not there."""
 
-    ip_address: str | None = Field(alias="ipAddress")
-    user_agent: str | None = Field(alias="userAgent")
+    ip_address: str = Field("", alias="ipAddress")
+    user_agent: str = Field("", alias="userAgent", description="Cut at 512 characters.")
 
 
 class OfGroups(BaseModel):
@@ -60,15 +49,15 @@ class Verification(_Shape):
 class Event(_Shape):
     """A stored event."""
 
-    id: str
-    company_id: str
-    workspace_id: str
-    project_id: str | None
+    id: Id
+    company_id: Id
+    workspace_id: Id
+    project_id: Id | None
     tenant_id: str | None
     data_region: Literal["US", "EU", "UK", "AU"]
     seq: int = Field(ge=1, description="Its place in the workspace's chain: 1, 2, 3 … without a gap.")
-    timestamp: datetime = Field(description="When it happened, as the producer says; six decimals and Z.")
-    received_at: datetime = Field(description="When it was accepted.")
+    timestamp: Time = Field(description="When it happened, as the producer says; six decimals and Z.")
+    received_at: Time = Field(description="When it was accepted.")
     category: str
     action: str
     outcome: Literal["SUCCESS", "FAILURE", "DENIED"] | None
@@ -76,17 +65,17 @@ class Event(_Shape):
     resource: Group
     context: Context | None
     metadata: Group
-    trace_id: str
+    trace_id: TraceId
     prev_hash: Hash
     hash: Hash
-    erased_at: datetime | None = Field(None, description="When personal data in it was erased; only there if it was.")
+    erased_at: Time | None = Field(None, description="When personal data in it was erased; only there if it was.")
     verification: Verification | None = Field(None, description="Only there when asked for, and always in `GET /v1/events/{id}`.")
 
 
 class RejectedEvent(_Shape):
     """An event that was accepted and could not be stored."""
 
-    id: str
+    id: Id
     status: Literal["REJECTED"]
     reason: str
 
@@ -96,27 +85,27 @@ class EventPage(_Shape):
 
     data: list[Event]
     next_cursor: str | None = Field(description="Null on the last page.")
-    hot_since: datetime | None = Field(description="Events older than this are in the archive; null: none are.")
+    hot_since: Time | None = Field(description="Events older than this are in the archive; null: none are.")
 
 
 class Chain(_Shape):
     """The newest link of a workspace's chain; seq 0 and 64 zeros before its first event."""
 
-    workspace_id: str
+    workspace_id: Id
     seq: int
     hash: Hash
-    updated_at: datetime | None
+    updated_at: Time | None
 
 
 class Rejection(_Shape):
     """Why an accepted event could not be stored."""
 
-    id: str | None
-    workspace_id: str | None
+    id: Id | None
+    workspace_id: Id | None
     reason: str
     detail: str
-    received_at: datetime | None
-    rejected_at: datetime
+    received_at: Time | None
+    rejected_at: Time
 
 
 class RejectionPage(_Shape):
@@ -129,7 +118,7 @@ class RejectionPage(_Shape):
 class OperatorRejection(Rejection):
     """The same with what only the operator sees."""
 
-    company_id: str | None
+    company_id: Id | None
     original: str = Field(description="The record's bytes, base64.")
 
 
@@ -143,15 +132,15 @@ class OperatorRejectionPage(_Shape):
 class Key(_Shape):
     """An API key as it stands now."""
 
-    id: str
+    id: Id
     prefix: str = Field(description="Its first characters, to tell keys apart by eye.")
     scope: Literal["WORKSPACE", "COMPANY"]
-    workspace_id: str | None = Field(description="Null for a company key.")
+    workspace_id: Id | None = Field(description="Null for a company key.")
     name: str
     status: Literal["ACTIVE", "ROTATED", "EXPIRED", "REVOKED"] = Field(description="ROTATED: replaced, and good until `expiresAt`.")
-    created_at: datetime
-    expires_at: datetime | None
-    last_used_at: datetime | None = Field(description="May lag by some seconds.")
+    created_at: Time
+    expires_at: Time | None
+    last_used_at: Time | None = Field(description="May lag by some seconds.")
     ip_allowlist: list[str] = Field(description="Networks in CIDR notation; empty: it may be used from anywhere.")
 
 

@@ -16,6 +16,7 @@ code, pre { font: 14px/1.45 ui-monospace, monospace; background: #f3f5f7; border
 pre { padding: .8rem; overflow-x: auto } table { border-collapse: collapse; width: 100% }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #e4e8ec }
 nav ul { columns: 2; list-style: none; padding: 0 } .method { color: #0550ae; font-weight: 600 }
+summary { cursor: pointer; color: #57606a } td:last-child code { white-space: nowrap }
 @media (prefers-color-scheme: dark) { body { background: #0d1117; color: #e6edf3 } code, pre { background: #161b22 }
 a, .method { color: #79c0ff } h3, th, td { border-color: #30363d } }
 """
@@ -35,23 +36,29 @@ def render(document: Json) -> str:
         f"<h1>{escape(document['info']['title'])} API {escape(document['info']['version'])}</h1>"
         f"{_prose(document['info']['description'])}"
         f'<p>The machine-readable form: <a href="/openapi.json">openapi.json</a></p><nav><ul>{index}</ul></nav>'
-        f"{''.join(_operation(*entry) for entry in operations)}<h2>Shapes</h2>"
+        f"{''.join(_operation(*entry) for entry in operations)}<h2>Keys</h2>"
+        f"{''.join(_scheme(name, scheme) for name, scheme in document['components'].get('securitySchemes', {}).items())}<h2>Shapes</h2>"
         f"{''.join(_shape(name, shape) for name, shape in sorted(document['components']['schemas'].items()))}</body></html>"
     )
 
 
 def _operation(method: str, path: str, operation: Json) -> str:
+    keys = " or ".join(f"<code>{escape(name)}</code>" for way in operation.get("security", ()) for name in way)
     return (
         f'<h3 id="{_anchor(method, path)}">{_title(method, path)}</h3><p><strong>{escape(operation.get("summary", ""))}</strong></p>'
-        f"{_prose(operation.get('description', ''))}{_parameters(operation.get('parameters', []))}"
+        f"<p>Needs {keys or 'no key'}.</p>{_prose(operation.get('description', ''))}{_parameters(operation.get('parameters', []))}"
         f"{_body(operation.get('requestBody'))}{_answers(operation['responses'])}"
     )
+
+
+def _scheme(name: str, scheme: Json) -> str:
+    return f"<p><code>{escape(name)}</code>: {_text(scheme['description'])}</p>"
 
 
 def _parameters(parameters: list[Json]) -> str:
     rows = "".join(
         f"<tr><td><code>{escape(one['name'])}</code></td><td>{escape(one['in'])}{', required' if one.get('required') else ''}</td>"
-        f"<td>{_type(one['schema'])}</td><td>{_text(one.get('description', ''))}</td></tr>"
+        f"<td>{_type(one['schema'])}</td><td>{_text(one.get('description', ''))}{_such_as(one)}</td></tr>"
         for one in parameters
     )
     return f"<table><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr>{rows}</table>" if rows else ""
@@ -60,7 +67,10 @@ def _parameters(parameters: list[Json]) -> str:
 def _body(body: Json | None) -> str:
     if body is None:
         return ""
-    kinds = "".join(f"<li><code>{escape(kind)}</code>: {_whole(content['schema'])}</li>" for kind, content in body["content"].items())
+    kinds = "".join(
+        f"<li><code>{escape(kind)}</code>: {_whole(content['schema'])}{_examples(content)}</li>"
+        for kind, content in body["content"].items()
+    )
     return f"<p>Body:</p><ul>{kinds}</ul>"
 
 
@@ -71,7 +81,7 @@ def _whole(schema: Json) -> str:
 
 def _answers(answers: Json) -> str:
     rows = "".join(
-        f"<tr><td>{escape(status)}</td><td>{_text(answer.get('description', ''))}</td><td>{_content(answer)}</td></tr>"
+        f"<tr><td>{escape(status)}</td><td>{_text(answer['description'])}{_all_examples(answer)}</td><td>{_content(answer)}</td></tr>"
         for status, answer in sorted(answers.items())
     )
     return f"<table><tr><th>Status</th><th></th><th>Shape</th></tr>{rows}</table>"
@@ -81,11 +91,32 @@ def _content(answer: Json) -> str:
     return ", ".join(_type(content.get("schema", {})) for content in answer.get("content", {}).values())
 
 
+def _all_examples(answer: Json) -> str:
+    return "".join(_examples(content) for content in answer.get("content", {}).values())
+
+
+def _examples(content: Json) -> str:
+    """What may be sent or answered, folded away."""
+    named = content.get("examples", {"": {"value": content["example"]}} if "example" in content else {})
+    return "".join(
+        f"<details><summary>Example{f': {escape(name)}' if name else ''}</summary>{_sample(one['value'])}</details>"
+        for name, one in named.items()
+    )
+
+
+def _sample(value: object) -> str:
+    return f"<pre>{escape(value)}</pre>" if isinstance(value, str) else _json(value)
+
+
+def _such_as(parameter: Json) -> str:
+    return f" Such as <code>{escape(str(parameter['example']))}</code>." if "example" in parameter else ""
+
+
 def _shape(name: str, shape: Json) -> str:
     return f'<h3 id="{escape(name)}">{escape(name)}</h3>{_prose(shape.get("description", ""))}{_json(shape)}'
 
 
-def _json(shape: Json) -> str:
+def _json(shape: object) -> str:
     return f"<pre>{escape(orjson.dumps(shape, option=orjson.OPT_INDENT_2).decode())}</pre>"
 
 

@@ -92,7 +92,7 @@ class RejectionQuery(_Parameters):
 class OperatorRejectionQuery(_Parameters):
     """What ``GET /internal/rejections`` takes."""
 
-    region: Region
+    region: Region = Field(description="The region whose rejections are wanted.")
 
 
 def once(request: Request) -> None:

@@ -17,7 +17,7 @@ from api.parameters import OperatorRejectionQuery, RejectionQuery
 from api.store import Rejection
 from ops.health import internal_only
 from ops.settings import Settings
-from schemas.problems import NotFound, Unauthorized, ValidationFailed
+from schemas.problems import NotFound, Unauthorized, Unavailable, ValidationFailed
 
 router = APIRouter(tags=["rejections"])
 Found = list[tuple[Rejection, Position]]
@@ -50,9 +50,10 @@ def operator_router(settings: Settings) -> APIRouter:
         summary="All rejections of a region, with the original bytes",
         dependencies=[Depends(parameters.once)],
         response_class=Response,
-        responses=answers.documented(models.OperatorRejectionPage, ValidationFailed, Unauthorized, NotFound),
+        responses=answers.documented(models.OperatorRejectionPage, ValidationFailed, Unauthorized, NotFound, Unavailable),
     )
-    async def list_all(asked: Annotated[OperatorRejectionQuery, Query()], parts: PartsOf) -> Response:
+    async def list_all_rejections(asked: Annotated[OperatorRejectionQuery, Query()], parts: PartsOf) -> Response:
+        """Of every company, and of records that could be told to none."""
         if asked.region not in settings.regions:
             raise NotFound(f"Region {asked.region} is not served here.")
         bound = {"route": "internal/rejections", "region": asked.region.value}

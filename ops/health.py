@@ -8,7 +8,8 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Annotated, Any
 
 import orjson
-from fastapi import APIRouter, Depends, FastAPI, Header, Response
+from fastapi import APIRouter, Depends, FastAPI, Header, Response, Security
+from fastapi.security import APIKeyHeader
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -25,6 +26,7 @@ Check = Callable[[], Awaitable[object]]
 
 _CHECK_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
+_TOKEN = APIKeyHeader(name="x-internal-token", scheme_name="InternalToken", auto_error=False)
 _LOG = log.get(__name__)
 
 
@@ -80,8 +82,8 @@ def internal_only(settings: Settings) -> Callable[..., None]:
     """A dependency that admits INTERNAL_TOKEN and, if set, its predecessor, and answers all else with 401."""
     tokens = settings.secrets("internal_token")
 
-    def check(x_internal_token: Annotated[str, Header()] = "") -> None:
-        given = x_internal_token.encode()
+    def check(token: Annotated[str | None, Security(_TOKEN)]) -> None:
+        given = (token or "").encode()
         if not any(hmac.compare_digest(given, token) for token in tokens):
             raise Unauthorized("A valid x-internal-token is required.")
 
@@ -89,25 +91,25 @@ def internal_only(settings: Settings) -> Callable[..., None]:
 
 
 def router(settings: Settings, health: Health, registry: CollectorRegistry) -> APIRouter:
-    """The four routes."""
-    routes = APIRouter(tags=["operations"])
+    """The four routes; ``schemas.operations_openapi`` documents them."""
+    routes = APIRouter(include_in_schema=False)
     inside = [Depends(internal_only(settings))]
 
-    @routes.get("/health", summary="Is the process alive?")
+    @routes.get("/health")
     async def alive() -> dict[str, str]:
         return {"status": "ok"}
 
-    @routes.get("/ready", summary="Can it serve? 503 names what is missing")
+    @routes.get("/ready")
     async def ready() -> Response:
         missing = await health.missing()
         body = orjson.dumps({"status": "unavailable", "missing": missing} if missing else {"status": "ready"})
         return Response(body, 503 if missing else 200, {"Retry-After": "1"} if missing else None, "application/json")
 
-    @routes.get("/internal/health", dependencies=inside, summary="Status, uptime, and what is missing")
+    @routes.get("/internal/health", dependencies=inside)
     async def report() -> dict[str, Any]:
         return await health.report()
 
-    @routes.get("/internal/metrics", dependencies=inside, summary="Prometheus metrics, as text or JSON")
+    @routes.get("/internal/metrics", dependencies=inside)
     async def metrics(accept: Annotated[str, Header()] = "") -> Response:
         if "application/json" in accept:
             return Response(_metrics_json(registry), media_type="application/json")

@@ -2,58 +2,53 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from schemas.incoming import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_TENANT_CHARACTERS
-from schemas.problems import Code
-
-_Json = dict[str, Any]
-
-
-def _ref(name: str) -> _Json:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _content(schema: _Json, kind: str = "application/json") -> _Json:
-    return {kind: {"schema": schema}}
-
-
-def _nullable(schema: _Json) -> _Json:
-    return {"anyOf": [schema, {"type": "null"}]}
-
-
-def _group(description: str, **members: str) -> _Json:
-    extracted = {name: _nullable({"type": "string", "description": text}) for name, text in members.items()}
-    return _nullable({"type": "object", "description": description, "properties": extracted, "additionalProperties": True})
+from schemas.openapi import WORKSPACE_KEY, Json, content, nullable, reference, refusals
+from schemas.problems import (
+    Forbidden,
+    InternalError,
+    PayloadTooLarge,
+    PlanRestricted,
+    Problem,
+    RequestTimeout,
+    Unauthorized,
+    Unavailable,
+    UnsupportedMediaType,
+    ValidationFailed,
+    WorkspaceArchived,
+)
 
 
-def _problem(code: Code, description: str) -> tuple[str, _Json]:
-    return str(code.status), {"description": f"{code}: {description}", "content": _content(_ref("Error"))}
+def _group(description: str, **members: str) -> Json:
+    extracted = {name: nullable({"type": "string", "description": text}) for name, text in members.items()}
+    return nullable({"type": "object", "description": description, "properties": extracted, "additionalProperties": True})
 
 
 _SHORT: Final = "At most 255 bytes of UTF-8."
 _UUID: Final = {"type": "string", "format": "uuid"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
-COMPONENTS: Final[_Json] = {
+COMPONENTS: Final[Json] = {
     "IncomingEvent": {
         "type": "object",
         "description": "An event as posted. Whatever is in `actor`, `resource` and `metadata` can be erased later; nothing else can.",
         "required": ["category", "action"],
         "additionalProperties": False,
         "properties": {
-            "timestamp": _nullable({**_TIME, "description": "When it happened; the time of receipt when absent. At most 24 h ahead."}),
-            "projectId": _nullable({**_UUID, "description": "A project of the workspace."}),
-            "tenantId": _nullable(
+            "timestamp": nullable({**_TIME, "description": "When it happened; the time of receipt when absent. At most 24 h ahead."}),
+            "projectId": nullable({**_UUID, "description": "A project of the workspace."}),
+            "tenantId": nullable(
                 {"type": "string", "minLength": 1, "maxLength": MAX_TENANT_CHARACTERS, "description": "Your own customer; opaque to us."}
             ),
             "category": {"type": "string", "pattern": "^[a-z][a-z0-9._-]{0,63}$"},
             "action": {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"},
-            "outcome": _nullable({"type": "string", "enum": ["SUCCESS", "FAILURE", "DENIED"]}),
+            "outcome": nullable({"type": "string", "enum": ["SUCCESS", "FAILURE", "DENIED"]}),
             "actor": _group("Who did it.", id=_SHORT, type=_SHORT, name="", email=_SHORT, role=_SHORT),
             "resource": _group("To what.", type=_SHORT, id=_SHORT, name=""),
             "metadata": _group("Anything else."),
-            "idempotencyKey": _nullable(
+            "idempotencyKey": nullable(
                 {"type": "string", "pattern": "^[ -~]{1,255}$", "description": "The same as the header `Idempotency-Key`."}
             ),
         },
@@ -82,47 +77,41 @@ COMPONENTS: Final[_Json] = {
     },
 }
 
-_PROBLEMS: Final = dict(
-    (
-        _problem(Code.VALIDATION_ERROR, "The body or a header is not valid; `details` name each index and field."),
-        _problem(Code.UNAUTHORIZED, "A valid API key is required."),
-        _problem(
-            Code.FORBIDDEN,
-            "Only a workspace's key may write, from an address on its allowlist. "
-            f"{Code.WORKSPACE_ARCHIVED}: the workspace takes no more events. "
-            f"{Code.PLAN_RESTRICTED}: the plan takes the standard categories only.",
-        ),
-        _problem(Code.REQUEST_TIMEOUT, "The body arrived too slowly."),
-        _problem(Code.PAYLOAD_TOO_LARGE, "The body, unpacked, or an event in it is too large."),
-        _problem(Code.UNSUPPORTED_MEDIA_TYPE, "The content type or coding is not supported."),
-        _problem(Code.INTERNAL_ERROR, "Something went wrong on our side."),
-        _problem(
-            Code.UNAVAILABLE,
-            "Not accepted as far as we know, but the outcome is open: the event may still be stored. "
-            "With an idempotency key it is safe to send again, without one it may double.",
-        ),
-    )
-)
+_SAID: Final[dict[type[Problem], str]] = {
+    ValidationFailed: "The body or a header is not valid; `details` name each index and field.",
+    Forbidden: "Only a workspace's key may write, from an address on its allowlist.",
+    WorkspaceArchived: "The workspace takes no more events.",
+    PlanRestricted: "The plan takes the standard categories only.",
+    PayloadTooLarge: "The body, unpacked, or an event in it is too large.",
+    Unavailable: (
+        "Not accepted as far as we know, but the outcome is open: the event may still be stored. "
+        "With an idempotency key it is safe to send again, without one it may double."
+    ),
+}
+_REFUSALS: Final = (*_SAID, Unauthorized, RequestTimeout, UnsupportedMediaType, InternalError)
 _CODING: Final = {
     "name": "Content-Encoding",
     "in": "header",
-    "schema": {"type": "string", "enum": ["gzip", "zstd"]},
+    "schema": {"type": "string", "enum": ["gzip", "zstd", "identity"]},
+    "example": "identity",
     "description": "One coding; the size limits hold for the unpacked body.",
 }
 _PREFER: Final = {
     "name": "Prefer",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,4}$"},
+    "example": "wait=10",
     "description": "`wait=N`: answer once the event is stored, if that takes no more than N seconds (30 at most).",
 }
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
+    "example": "login-ses_501",
     "description": "Makes it safe to send the event again.",
 }
 
-PATHS: Final[_Json] = {
+PATHS: Final[Json] = {
     "/v1/events": {
         "post": {
             "tags": ["events"],
@@ -132,13 +121,17 @@ PATHS: Final[_Json] = {
                 "202 says that the event is safe and will be chained and stored in order. "
                 f"A body holds at most {MAX_BODY_BYTES >> 10} KiB, the event in canonical form at most {MAX_EVENT_BYTES >> 10} KiB."
             ),
-            "security": [{"API key": []}],
+            "security": [WORKSPACE_KEY],
             "parameters": [_CODING, _PREFER, _IDEMPOTENCY],
-            "requestBody": {"required": True, "content": _content(_ref("IncomingEvent"))},
+            "requestBody": {"required": True, "content": content(reference("IncomingEvent"))},
             "responses": {
-                "201": {"description": "With `Prefer: wait`: the event as stored.", "content": _content(_ref("Event"))},
-                "202": {"description": "Accepted.", "content": _content(_ref("AcceptedEvent"))},
-                **_PROBLEMS,
+                "201": {
+                    "description": "With `Prefer: wait`: the event as stored.",
+                    "headers": {"Preference-Applied": reference("Preference-Applied", "headers")},
+                    "content": content(reference("Event")),
+                },
+                "202": {"description": "Accepted.", "content": content(reference("AcceptedEvent"))},
+                **refusals(_REFUSALS, _SAID),
             },
         }
     },
@@ -151,14 +144,17 @@ PATHS: Final[_Json] = {
                 f"A JSON array, or NDJSON: at most {MAX_BATCH_EVENTS:,} events and {MAX_BATCH_BYTES >> 20} MiB. "
                 "All or nothing: one bad event refuses the batch, naming its index and field. Idempotency keys go into the events."
             ),
-            "security": [{"API key": []}],
+            "security": [WORKSPACE_KEY],
             "parameters": [_CODING],
             "requestBody": {
                 "required": True,
-                "content": _content({"type": "array", "items": _ref("IncomingEvent")})
-                | _content({"type": "string", "description": "One IncomingEvent a line."}, "application/x-ndjson"),
+                "content": content({"type": "array", "items": reference("IncomingEvent")})
+                | content({"type": "string", "description": "One IncomingEvent a line."}, "application/x-ndjson"),
             },
-            "responses": {"202": {"description": "Accepted.", "content": _content(_ref("AcceptedBatch"))}, **_PROBLEMS},
+            "responses": {
+                "202": {"description": "Accepted.", "content": content(reference("AcceptedBatch"))},
+                **refusals(_REFUSALS, _SAID),
+            },
         }
     },
 }

@@ -1,0 +1,183 @@
+"""The examples of the OpenAPI document, by shape and by parameter: one event's story, whose hashes are true."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cache
+from typing import Any
+
+import orjson
+
+from schemas.canonical import canonical
+from schemas.codec import AUDIT_EVENT, schema_fingerprint
+from schemas.event import SALT_BYTES, Group, StoredEvent
+from schemas.incoming import parse_time
+from schemas.leaf import ZERO_HASH, commitment, leaf_hash, leaf_of
+from schemas.openapi import TRACE_ID, Json
+from schemas.view import render
+
+EVENT = "019c1388-7149-7198-9612-ea72d1f43751"
+NEXT_EVENT = "019c1388-7149-7a02-8b3d-51c2d3e4f506"
+COMPANY = "019c0f00-52a1-7c3e-8f01-6b1de0c4a7f2"
+WORKSPACE = "019c0f00-5b40-7a55-b1c9-0d2f3e4a5b6c"
+PROJECT = "019c0f00-61d2-7e11-9a3c-4f5e6d7c8b9a"
+KEY, NEW_KEY = "019c0f00-7000-7b22-8d4e-1a2b3c4d5e6f", "019c13a0-1000-7b22-8d4e-6f5e4d3c2b1a"
+OCCURRED, RECEIVED, LATER = "2026-01-31T09:30:00.000000Z", "2026-01-31T09:30:00.412907Z", "2026-01-31T09:30:00.530118Z"
+_CURSOR = "AZxGh2mcE4hxSXGYlhLqctH0N1HkD3nVQ2xk0rT9"
+_INCOMING: Json = {
+    "timestamp": "2026-01-31T10:30:00+01:00",
+    "projectId": PROJECT,
+    "tenantId": "customer-42",
+    "category": "auth",
+    "action": "user.login",
+    "outcome": "SUCCESS",
+    "actor": {"email": "ada@example.com", "id": "usr_1001", "type": "user"},
+    "resource": {"id": "ses_501", "type": "session"},
+    "metadata": {"method": "passkey"},
+}
+_FEWEST: Json = {"category": "billing", "action": "invoice.paid"}
+_KEY: Json = {
+    "id": NEW_KEY,
+    "prefix": "hlk_us_ws_5f2d",
+    "scope": "WORKSPACE",
+    "workspaceId": WORKSPACE,
+    "name": "Billing service",
+    "status": "ACTIVE",
+    "createdAt": OCCURRED,
+    "expiresAt": None,
+    "lastUsedAt": None,
+    "ipAllowlist": ["203.0.113.0/24"],
+}
+_OLD_KEY: Json = _KEY | {"id": KEY, "prefix": "hlk_us_ws_81c0", "status": "ROTATED", "expiresAt": "2026-01-31T10:30:00.000000Z"}
+_REJECTION: Json = {
+    "id": EVENT,
+    "workspaceId": WORKSPACE,
+    "reason": "POISON",
+    "detail": "The database would not have it.",
+    "receivedAt": RECEIVED,
+    "rejectedAt": LATER,
+}
+_PARAMETERS: Json = {
+    "limit": 20,
+    "cursor": _CURSOR,
+    "from": "2026-01-01T00:00:00Z",
+    "to": "2026-02-01T00:00:00+01:00",
+    "category": "auth",
+    "action": "user.*",
+    "workspaceId": WORKSPACE,
+    "order": "desc",
+    "include": "verification",
+    "region": "US",
+}
+_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT}
+
+
+def of(schema: Json, operation: str) -> Json:
+    """``example`` or ``examples`` of a body of that shape; ``operation`` is ``get /v1/events``."""
+    if "anyOf" in schema:
+        named = (option["$ref"].rpartition("/")[2] for option in schema["anyOf"])
+        return {"examples": {name: {"value": _shapes()[name]} for name in named}}
+    name = _name(schema) or schema.get("type")
+    value = _bodies().get((operation, name), _shapes().get(name))
+    return {} if value is None else {"example": value}
+
+
+def parameter(path: str, name: str) -> Json:
+    """The ``example``, and for an id the ``description``, of a route's parameter."""
+    if name == "fingerprint":
+        return {"example": schema_fingerprint(AUDIT_EVENT), "description": "CRC-64-AVRO: 16 lower-case hex digits."}
+    if name == "id":
+        noun = path.split("/")[2]
+        return {"example": _PATH_IDS[noun], "description": f"Id of the {noun.removesuffix('s')}."}
+    return {"example": _PARAMETERS[name]} if name in _PARAMETERS else {}
+
+
+def _name(schema: Json) -> str:
+    return str(schema.get("$ref", "")).rpartition("/")[2]
+
+
+@cache
+def _shapes() -> Json:
+    first = event()
+    head = {"workspaceId": WORKSPACE, "seq": 1, "hash": first.hash.hex(), "updatedAt": LATER}
+    return {
+        "Event": orjson.loads(render(first, verification=True)),
+        "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "POISON"},
+        "EventPage": {"data": [_shown()], "nextCursor": _CURSOR, "hotSince": None},
+        "Chain": head,
+        "RejectionPage": {"data": [_REJECTION], "nextCursor": None},
+        "OperatorRejectionPage": {"data": [_REJECTION | {"companyId": COMPANY, "original": "wwE="}], "nextCursor": None},
+        "KeyWish": {"name": "Billing service", "expiresAt": None, "ipAllowlist": ["203.0.113.0/24"]},
+        "Key": _KEY,
+        "NewKey": _KEY | {"key": _KEY["prefix"] + "0a1b" * 11},
+        "RotatedKey": _KEY | {"key": _KEY["prefix"] + "0a1b" * 11, "previous": _OLD_KEY},
+        "RotationWish": {"overlapSeconds": 3600},
+        "IncomingEvent": _INCOMING,
+        "AcceptedEvent": {"id": EVENT, "status": "ACCEPTED", "receivedAt": RECEIVED},
+        "AcceptedBatch": {"accepted": 2, "events": [{"id": EVENT, "status": "ACCEPTED"}, {"id": NEXT_EVENT, "status": "ACCEPTED"}]},
+        "Service": {"service": "hyrelog-api", "version": "1.0.0", "status": "running"},
+        "Alive": {"status": "ok"},
+        "Ready": {"status": "ready"},
+        "NotReady": {"status": "unavailable", "missing": ["postgres.eu"]},
+        "Health": {
+            "status": "ok",
+            "uptime": 86_400.125,
+            "timestamp": LATER,
+            "service": "hyrelog-api",
+            "missing": [],
+            "notices": [],
+        },
+    }
+
+
+@cache
+def _bodies() -> dict[tuple[str, Any], Any]:
+    """Bodies that are not as others of their shape, or of none that has a name: by operation and shape, or type."""
+    lines = (orjson.dumps(each).decode() for each in (_INCOMING, _FEWEST))
+    sample = {"name": "hyrelog_refused_total", "labels": {"code": "VALIDATION_ERROR"}, "value": 3.0}
+    family = {"name": "hyrelog_refused", "type": "counter", "help": "Requests that were refused.", "samples": [sample]}
+    return {
+        ("get /internal/metrics", "array"): [family],
+        ("post /v1/events", "Event"): _shown(),
+        ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
+        ("post /v1/events/batch", "string"): "\n".join(lines),
+        ("get /v1/schemas/{fingerprint}", "object"): AUDIT_EVENT,
+    }
+
+
+def _shown() -> Json:
+    shown: Json = orjson.loads(render(event(), verification=False))
+    return shown
+
+
+def event() -> StoredEvent:
+    """The event of ``IncomingEvent``, as the first one of its workspace."""
+    made = StoredEvent(
+        seq=1,
+        prev_hash=ZERO_HASH,
+        hash=b"",
+        source_offset=0,
+        source_index=0,
+        id=EVENT,
+        company_id=COMPANY,
+        workspace_id=WORKSPACE,
+        project_id=PROJECT,
+        tenant_id=_INCOMING["tenantId"],
+        data_region="US",
+        timestamp=parse_time(_INCOMING["timestamp"]),
+        received_at=parse_time(RECEIVED),
+        category=_INCOMING["category"],
+        action=_INCOMING["action"],
+        outcome=_INCOMING["outcome"],
+        trace_id=TRACE_ID,
+        actor=_group(b"\x11", _INCOMING["actor"]),
+        resource=_group(b"\x22", _INCOMING["resource"]),
+        context=_group(b"\x33", {"ipAddress": "203.0.113.7", "userAgent": "billing/2.1"}),
+        metadata=_group(b"\x44", _INCOMING["metadata"]),
+    )
+    return replace(made, hash=leaf_hash(leaf_of(made)))
+
+
+def _group(salt: bytes, value: Json) -> Group:
+    sealed = salt * SALT_BYTES + canonical(value)
+    return Group(commitment(sealed), sealed)
