@@ -139,6 +139,18 @@ class Settings(DatabaseSettings):
     # --- audit relay -------------------------------------------------------------------------
     relay_http_port: int = Field(default=0, ge=0, le=65535, description="Port of the relay's health and metrics; 0 takes a free one.")
 
+    # --- sinks -------------------------------------------------------------------------------
+    sinks_http_port: int = Field(default=0, ge=0, le=65535, description="Port of a sink's health and metrics; 0 takes a free one.")
+    sinks_session_timeout_seconds: float = Field(
+        default=30.0, ge=6, description="After this long without a heartbeat a sink's process loses its partitions."
+    )
+    sinks_stall_seconds: float = Field(
+        default=120.0, ge=5, description="The watchdog ends a sink's process that has lag and makes no progress for so long."
+    )
+    sinks_niceness: int = Field(
+        default=0, ge=0, le=19, description="Lowers the CPU priority of a sink's process, where it shares a machine with the write path."
+    )
+
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
     s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")
@@ -151,6 +163,16 @@ class Settings(DatabaseSettings):
     s3_bucket_eu: str | None = None
     s3_bucket_uk: str | None = None
     s3_bucket_au: str | None = None
+
+    # --- tracing -----------------------------------------------------------------------------
+    otel_exporter_otlp_endpoint: str | None = Field(
+        default=None,
+        pattern="^https?://",
+        description="OpenTelemetry collector (OTLP over HTTP, http://host:4318); unset, no spans are made.",
+    )
+    otel_traces_sampler_arg: float = Field(
+        default=1.0, ge=0, le=1, description="Share of the traces to sample that begin here; of others the caller's flag decides."
+    )
 
     # --- process -----------------------------------------------------------------------------
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")

@@ -90,7 +90,7 @@ class Edge:
 
     def _note(self, scope: Scope, exchange: _Exchange) -> None:
         route, seconds = route_of(scope), perf_counter() - exchange.started
-        method = scope["method"] if scope["method"] in _METHODS else "OTHER"  # clients may send any word; labels must stay few
+        method = method_of(scope)
         self._metrics.request_seconds.labels(method, route, exchange.status).observe(seconds)
         self._metrics.request_bytes.labels(route).observe(exchange.received)
         _LOG.info(
@@ -150,6 +150,12 @@ class _Exchange:
 def route_of(scope: Mapping[str, Any]) -> str:
     """The template of the route that matched, never the path itself: paths hold ids."""
     return getattr(scope.get("route"), "path", _NO_ROUTE)
+
+
+def method_of(scope: Mapping[str, Any]) -> str:
+    """The request's method, ``OTHER`` for what is none: clients may send any word, and labels must stay few."""
+    method: str = scope["method"]
+    return method if method in _METHODS else "OTHER"
 
 
 def respond(request: Request, problem: Problem) -> Response:
