@@ -31,6 +31,8 @@ POINTS: Final = (
 """In a chain worker."""
 RELAY_POINTS: Final = ("before_relay_publish", "after_relay_ack", "before_relay_commit", "after_relay_commit")
 """In the audit relay."""
+SINK_POINTS: Final = ("sink_records_read", "sink_position_locked", "sink_before_commit", "sink_after_commit", "sink_in_refill")
+"""In a sink."""
 
 
 class FaultPoints:
@@ -43,7 +45,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS):
+        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

@@ -138,34 +138,31 @@ class Metrics:
         )
 
     def _sinks(self, to: CollectorRegistry) -> None:
-        sink, partition = ("sink", "region"), ("sink", "region", "partition")
+        sink = ("sink", "region")
         self.sink_events = Counter("hyrelog_sink_events", "How many events did the sink take?", sink, registry=to)
         self.sink_lag_records = Gauge(
             "hyrelog_sink_lag_records", "How many records of this process's partitions did the sink not take yet?", sink, registry=to
         )
         self.sink_lag_seconds = Gauge("hyrelog_sink_lag_seconds", "How old is the oldest of them?", sink, registry=to)
+        self.sink_refilling = Gauge(
+            "hyrelog_sink_refilling", "How many partitions are still compared with what is stored, since the topic lacks it?", sink, registry=to
+        )
+        self.sink_refilled = Counter("hyrelog_sink_refilled_events", "How many events were taken from Postgres for that?", sink, registry=to)
         self.sink_batch_events = Histogram(
             "hyrelog_sink_batch_events", "Events a transaction?", ("sink",), buckets=_CHUNK_EVENTS, registry=to
         )
         self.sink_batch_seconds = Histogram(
-            "hyrelog_sink_batch_seconds", "How long does a batch take, from its records to its commit?",
-            ("sink",), buckets=_CHUNK_SECONDS, registry=to,
-        )  # fmt: skip
-        self.sink_repeats = Counter("hyrelog_sink_repeated_records", "How many records came again and were dropped?", sink, registry=to)
-        self.sink_refilled = Counter(
-            "hyrelog_sink_refilled_events",
-            "How many of the events were read from Postgres, since the topic lacked them?",
-            sink,
-            registry=to,
+            "hyrelog_sink_batch_seconds", "How long does a transaction take?", ("sink",), buckets=_CHUNK_SECONDS, registry=to
         )
+        self.sink_repeats = Counter("hyrelog_sink_repeated_records", "How many records came again and were dropped?", sink, registry=to)
         self.sink_gaps = Counter(
             "hyrelog_sink_gaps",
-            "How often did the topic not go on where the sink stood (first_seen, recreated, log_behind, log_truncated, hole)?",
+            "How often did the topic not go on where the sink stood (first_seen, recreated, behind, truncated, hole)?",
             (*sink, "reason"),
             registry=to,
         )
         self.sink_retries = Counter("hyrelog_sink_retries", "How often was a batch tried again, by error?", (*sink, "error"), registry=to)
-        self.sink_dead = Counter("hyrelog_sink_dead_letters", "How many events could the sink not take?", sink, registry=to)
+        self.sink_dead = Counter("hyrelog_sink_dead_letters", "How many records could the sink not take?", sink, registry=to)
         self.sink_stopped = Gauge(
-            "hyrelog_sink_stopped", "Did the partition stop (1), since too many records in a row were dead letters?", partition, registry=to
+            "hyrelog_sink_stopped", "How many partitions stand still, since too many of their records in a row are dead?", sink, registry=to
         )

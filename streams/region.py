@@ -19,6 +19,7 @@ from ops.db import is_unavailable
 from ops.faults import FaultPoints
 from ops.kafka import Bounds, KafkaError, LogView
 from ops.metrics import Metrics
+from ops.progress import Progress
 from ops.publish import Publisher
 from ops.settings import Settings
 from schemas.topics import Region, ingest_topic
@@ -26,7 +27,7 @@ from streams.announce import Announcer
 from streams.chain import Identity, Limits, Outcome, PartitionChain
 from streams.gauge import StreamMetrics
 from streams.sequence import read_record
-from streams.standing import Progress, contradiction
+from streams.standing import contradiction
 from streams.store import Source, open_store
 
 _LOG = log.get(__name__)

@@ -1,4 +1,4 @@
-"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay."""
+"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay, the search sink."""
 
 from __future__ import annotations
 
@@ -58,6 +58,24 @@ def relay(state: State) -> Part:
         ready=lambda: http_answers(state.port("relay"), "/health", status=200),
         cwd=_ROOT,
         ports=("relay",),
+        environ=environ,
+        stop_seconds=20.0,
+    )
+
+
+def search(state: State) -> Part:
+    """The search sink, of all regions; it gives way to the write path, which shares the machine with it."""
+
+    def environ() -> dict[str, str]:
+        own = {"SINKS_HTTP_PORT": str(state.port("search")), "SINKS_SESSION_TIMEOUT_SECONDS": _SESSION_SECONDS, "SINKS_NICENESS": "10"}
+        return inherited() | service_environ(state, Role.SEARCH) | own
+
+    return Part(
+        name="search",
+        command=lambda: [sys.executable, "-m", "sinks", "search"],
+        ready=lambda: http_answers(state.port("search"), "/health", status=200),
+        cwd=_ROOT,
+        ports=("search",),
         environ=environ,
         stop_seconds=20.0,
     )

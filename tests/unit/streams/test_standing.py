@@ -5,7 +5,8 @@ from uuid import UUID
 import pytest
 
 from ops.kafka import Bounds, Topic
-from streams.standing import Progress, contradiction
+from ops.progress import Progress
+from streams.standing import contradiction
 from streams.store import Source
 
 TOPIC = Topic(UUID(int=1), 8)
