@@ -52,6 +52,14 @@ class Sealed(NamedTuple):
     record: Record
 
 
+class Keyed(NamedTuple):
+    """What an event with an idempotency key is published under: an id, its time of receipt in microseconds, ``content_hashes``."""
+
+    id: str
+    received_at: int
+    content: bytes
+
+
 class Acceptor:
     """Seals events and hands them to Kafka, one record a request."""
 
@@ -64,22 +72,45 @@ class Acceptor:
         self._errors = metrics.publish_errors
         self._topics = {region: ingest_topic(region) for region in publishers}
 
-    async def seal(self, events: Sequence[IncomingEvent], receipt: Receipt, traceparent: bytes) -> Sealed:
-        """Make the record of a request's events. Raises ``NotAccepted`` when its partition takes nothing now."""
+    def check(self, receipt: Receipt) -> int:
+        """The partition of a request's events. Raises ``NotAccepted`` when it takes nothing now."""
         partition = partition_of(receipt.workspace_id, self._partitions)
         if reason := self._gates[receipt.data_region].closed(partition):
             raise NotAccepted(reason)
+        return partition
+
+    def propose(self, received_at: int) -> str:
+        """A new id for an event received then (microseconds)."""
+        return ids.uuid7(received_at, self._random.take(ids.RANDOM_BYTES))
+
+    async def seal(
+        self, events: Sequence[IncomingEvent], receipt: Receipt, traceparent: bytes, keyed: Sequence[Keyed | None] = ()
+    ) -> Sealed:
+        """Make the record of a request's events. Raises as ``check``.
+
+        ``keyed`` has one entry for each event, if one of them has an idempotency key.
+        """
+        partition = self.check(receipt)
         tenancy = codec.tenancy(receipt.company_id, receipt.workspace_id)
         made, items = [], []
         for index, event in enumerate(events):
             if index % _EVENTS_PER_TURN == _EVENTS_PER_TURN - 1:
                 await asyncio.sleep(0)  # a large batch must not keep all others waiting
+            if keyed and (under := keyed[index]) is not None:
+                made.append(under.id)
+                items.append(self._seal_keyed(event, receipt, under, tenancy))
+                continue
             random = self._random.take(_RANDOM_BYTES)
             event_id = ids.uuid7(receipt.received_at, random[SALTS_BYTES:])
             made.append(event_id)
             items.append(seal(event, receipt, id=event_id, salts=random, tenancy=tenancy))
         record = Record(receipt.workspace_id.encode(), envelope(tenancy, items), [("traceparent", traceparent)])
         return Sealed(receipt.data_region, partition, made, record)
+
+    def _seal_keyed(self, event: IncomingEvent, receipt: Receipt, under: Keyed, tenancy: bytes) -> bytes:
+        if under.received_at != receipt.received_at:
+            receipt = receipt._replace(received_at=under.received_at)
+        return seal(event, receipt, id=under.id, salts=self._random.take(SALTS_BYTES), tenancy=tenancy, content_hash=under.content)
 
     async def publish(self, sealed: Sealed) -> None:
         """Return once all in-sync replicas have it. Raises ``NotAccepted``, or ``Unavailable`` when it may be stored all the same."""

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 
 from ingest.accept import Acceptor
+from ingest.claims import Claims
 from ingest.events import Endpoint
 from ingest.gate import Gate
+from ingest.intake import Intake
+from ingest.keys import Keys
 from ingest.rules import Rules
-from ingest.store import Store
+from ingest.store import ClaimTable, Store
+from ingest.sweep import Sweeper
 from ingest.wait import Waiters
 from ops import db, health, kafka
 from ops.auth import INGEST_POLICY
@@ -34,6 +39,13 @@ if TYPE_CHECKING:
 _POOL_SIZE = 4
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own: a busy pool must not pass for a database that is away."""
+_CLAIM_POOL_SIZE = 2
+_CLAIM_PARAMETERS = {
+    # A claim may be lost: it is only a proposal.
+    "synchronous_commit": "off",
+    # Look-ups by key alone. A plan made while a table was small must not read all of it once it has grown.
+    "enable_seqscan": "off",
+}
 _SERVICE = "hyrelog-ingest"
 ROUTES: Mapping[str, Callable[[Endpoint, Scope, Receive, Send], Awaitable[None]]] = {
     "/v1/events": Endpoint.single,
@@ -100,8 +112,10 @@ class IngestApp:
         stores: dict[Region, Store] = {}
         gates: dict[Region, Gate] = {}
         waiters: dict[Region, Waiters] = {}
+        claims: dict[Region, Claims] = {}
         for region in settings.regions:
             key_pools[region] = await self._open_pool(region, _KEY_POOL_SIZE)
+            claims[region] = await self._open_claims(region)
             self._publishers[region] = await self._open_publisher(region)
             stores[region] = store = Store(region, await self._open_pool(region, _POOL_SIZE))
             gates[region] = Gate(settings, region, store, self._clock)
@@ -114,23 +128,36 @@ class IngestApp:
         self._notices.append(entrance.notices)
         acceptor = Acceptor(self._publishers, gates, settings.topic_partitions, metrics=self._metrics)
         self._endpoint = Endpoint(
-            entrance,
-            Rules(stores, self._clock),
-            acceptor,
-            waiters,
-            clock=self._clock,
-            metrics=self._metrics,
-            body_timeout=settings.body_timeout_seconds,
-            max_waiting_bytes=settings.ingest_max_unacked_bytes,
+            Intake(
+                entrance,
+                Rules(stores, self._clock),
+                Keys(claims, acceptor, settings.secrets("idempotency_secret"), self._metrics),
+                acceptor,
+                waiters,
+                self._clock,
+                self._metrics,
+                body_timeout=settings.body_timeout_seconds,
+                max_waiting_bytes=settings.ingest_max_unacked_bytes,
+            )
         )
 
-    async def _open_pool(self, region: Region, size: int) -> Pool:
+    async def _open_claims(self, region: Region) -> Claims:
+        table = ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, _CLAIM_PARAMETERS))
+        claims = Claims(region, table, self._metrics)
+        self._exits.push_async_callback(claims.stop)
+        sweeper = Sweeper(region, table, self._clock)
+        await sweeper.start()
+        self._exits.push_async_callback(sweeper.stop)
+        return claims
+
+    async def _open_pool(self, region: Region, size: int, parameters: Mapping[str, str] = MappingProxyType({})) -> Pool:
         pool = await db.open_pool(
             self._settings.database_url(region),
             application_name=process_name(_SERVICE),
             region=region,
             max_size=size,
             timeouts=db.Timeouts(statement=self._settings.statement_timeout_seconds),
+            parameters=parameters,
         )
         self._exits.callback(pool.terminate)
         return pool

@@ -17,14 +17,14 @@ MAX_WAIT_SECONDS = 30
 
 
 class Rejected(Exception):
-    """The event can't be stored; ``GET /v1/events/{id}`` says why."""
+    """The event can't be stored; its reason is the argument, and ``GET /v1/events/{id}`` says it too."""
 
 
 class _Waiting(NamedTuple):
-    """Whose event it is, and who waits for it."""
+    """Whose event it is, and who waits for it: more than one, when a request was sent again."""
 
     company_id: str
-    future: asyncio.Future[StoredEvent | None]
+    futures: list[asyncio.Future[StoredEvent | None]]
 
 
 class Waiters:
@@ -35,18 +35,31 @@ class Waiters:
         self._limit = limit
         self._gauge = metrics.waiters
         self._waiting: dict[str, _Waiting] = {}
+        self._number = 0
         self._looking: asyncio.Task[None] | None = None
 
     @property
     def full(self) -> bool:
         """Whether another one would be too many: it is answered 202 then."""
-        return len(self._waiting) >= self._limit
+        return self._number >= self._limit
+
+    async def stored(self, event_id: str, company_id: str) -> StoredEvent | None:
+        """The company's event, of which is known that it is stored; ``None`` when Postgres can't say now, or has it no more."""
+        try:
+            return (await self._store.outcomes({event_id: company_id})).stored.get(event_id)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            return None
 
     async def wait(self, event_id: str, company_id: str, seconds: float) -> StoredEvent | None:
-        """The company's event once it is stored, or ``None`` when the time is over. Raises ``Rejected``."""
+        """What the id leads to, the company's event or the one that it repeats, once that is stored; ``None`` when the time is over.
+
+        Raises ``Rejected``.
+        """
         future: asyncio.Future[StoredEvent | None] = asyncio.get_running_loop().create_future()
-        self._waiting[event_id] = _Waiting(company_id, future)
-        self._gauge.inc()
+        self._waiting.setdefault(event_id, _Waiting(company_id, [])).futures.append(future)
+        self._count(1)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
         try:
@@ -55,13 +68,24 @@ class Waiters:
         except TimeoutError:
             return None
         finally:
-            self._gauge.dec()
-            self._waiting.pop(event_id, None)
+            self._count(-1)
+            self._forget(event_id, future)
+
+    def _count(self, change: int) -> None:
+        self._number += change
+        self._gauge.inc(change)
+
+    def _forget(self, event_id: str, future: asyncio.Future[StoredEvent | None]) -> None:
+        waiting = self._waiting.get(event_id)
+        if waiting is not None and future in waiting.futures:
+            waiting.futures.remove(future)
+            if not waiting.futures:
+                del self._waiting[event_id]
 
     async def stop(self) -> None:
         """Let everybody go: they are answered 202."""
-        for _, future in self._waiting.values():
-            if not future.done():
+        for event_id in list(self._waiting):
+            for future in self._leaving(event_id):
                 future.set_result(None)
         if self._looking is not None:
             self._looking.cancel()
@@ -80,10 +104,15 @@ class Waiters:
             self._looking = None
 
     async def _settle(self) -> None:
-        stored, rejected = await self._store.outcomes({event_id: waiting.company_id for event_id, waiting in self._waiting.items()})
-        for event in stored:
-            if (waiting := self._waiting.pop(event.id, None)) and not waiting.future.done():
-                waiting.future.set_result(event)
-        for event_id in rejected:
-            if (waiting := self._waiting.pop(event_id, None)) and not waiting.future.done():
-                waiting.future.set_exception(Rejected(event_id))
+        outcomes = await self._store.outcomes({event_id: waiting.company_id for event_id, waiting in self._waiting.items()})
+        for event_id, event in outcomes.stored.items():
+            for future in self._leaving(event_id):
+                future.set_result(event)
+        for event_id, reason in outcomes.rejected.items():
+            for future in self._leaving(event_id):
+                future.set_exception(Rejected(reason))
+
+    def _leaving(self, event_id: str) -> list[asyncio.Future[StoredEvent | None]]:
+        """Those who wait for that event, who are told now."""
+        waiting = self._waiting.pop(event_id, None)
+        return [] if waiting is None else [future for future in waiting.futures if not future.done()]

@@ -65,8 +65,11 @@ async def open_pool(
     min_size: int = 0,
     max_size: int = 8,
     timeouts: Timeouts = Timeouts(),
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> Pool:
     """A pool of connections. With ``min_size`` 0 it opens even while the database is away.
+
+    ``parameters`` are PostgreSQL's, of every session.
 
     Given a ``region``, each new connection checks that the database is that region's (``WrongRegion``). Connections are not
     reset when they are given back: nobody may change a session's state (``set_config`` with ``true`` alone, a test sees
@@ -94,6 +97,7 @@ async def open_pool(
             "tcp_keepalives_interval": "3",
             "tcp_keepalives_count": "3",
             **timeouts.server_settings(),
+            **parameters,
         },
     )
 

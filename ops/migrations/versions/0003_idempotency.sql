@@ -60,3 +60,4 @@ CREATE POLICY ingest ON key_claim TO hyrelog_ingest USING (true);
 GRANT SELECT, INSERT, DELETE ON key_claim TO hyrelog_ingest;
 GRANT SELECT, INSERT ON event_key, event_alias TO hyrelog_streams;
 GRANT SELECT ON event_key, event_alias TO hyrelog_ingest, hyrelog_api;
+GRANT SELECT (reason) ON rejected TO hyrelog_ingest;

@@ -9,7 +9,7 @@ from unittest.mock import Mock
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ingest.store import Store
+from ingest.store import Outcomes, Store
 from ingest.wait import Rejected, Waiters
 from ops.metrics import Metrics
 from schemas.event import StoredEvent
@@ -34,13 +34,15 @@ class Database:
         self.away: Exception | None = None
         self.looked = asyncio.Event()
 
-    async def outcomes(self, wanted: Mapping[str, str]) -> tuple[list[StoredEvent], set[str]]:
+    async def outcomes(self, wanted: Mapping[str, str]) -> Outcomes:
         ids = [each for each, company in wanted.items() if company == COMPANY]
         self.looks.append(set(ids))
         self.looked.set()
         if self.away is not None:
             raise self.away
-        return [event(each) for each in ids if each in self.stored], {each for each in ids if each in self.rejected}
+        return Outcomes(
+            {each: event(each) for each in ids if each in self.stored}, {each: "POISON" for each in ids if each in self.rejected}
+        )
 
 
 @pytest.fixture
@@ -76,7 +78,7 @@ async def test_all_who_wait_share_a_look(waiters: Waiters, database: Database) -
 
 async def test_a_rejected_event_ends_the_waiting(waiters: Waiters, database: Database) -> None:
     database.rejected.add("a")
-    with pytest.raises(Rejected):
+    with pytest.raises(Rejected, match="POISON"):
         await waiters.wait("a", COMPANY, 5)
 
 
@@ -119,6 +121,15 @@ async def test_stopping_lets_everybody_go(waiters: Waiters, database: Database) 
     await database.looked.wait()
     await waiters.stop()
     assert await asyncio.gather(*waiting) == [None, None]
+
+
+async def test_a_request_that_was_sent_again_is_told_too(waiters: Waiters, database: Database) -> None:
+    """Both copies wait for one id; what the one is told, or that it leaves, must not keep the answer from the other."""
+    waiting = [asyncio.create_task(waiters.wait("a", COMPANY, seconds)) for seconds in (0.05, 60, 60)]
+    assert await waiting[0] is None
+    database.stored.add("a")
+    assert [each and each.id for each in await asyncio.gather(*waiting[1:])] == ["a", "a"]
+    assert not waiters.full
 
 
 async def test_a_client_that_leaves_is_no_longer_asked_for(waiters: Waiters, database: Database) -> None:
