@@ -39,7 +39,7 @@ async def test_each_announced_event_has_its_row_and_its_tokens(settings: Setting
     """Of several workspaces in one partition and in others, before and after the sink began."""
     made = [(chain, await persist(superuser, chain, chain.events(700))) for chain in (new_chain(1), new_chain(1), new_chain(2))]
     async with sinking(settings):
-        for chain, events in made:
+        for _, events in made:
             await topic.announce(events)
         for chain, events in made:
             await until_indexed(superuser, chain)

@@ -58,13 +58,11 @@ class Topic:
 
 async def forget_records(settings: Settings) -> None:
     """Take from the topic what is in it, as its retention does."""
+    ends = {
+        (record.topic, record.partition): record.offset + 1 async for record in kafka.read_topic(settings, REGION, events_topic(REGION))
+    }
     async with kafka._admin(settings, REGION) as admin:
-        ends = {
-            tp: record.offset + 1
-            async for record in kafka.read_topic(settings, REGION, events_topic(REGION))
-            if (tp := TopicPartition(record.topic, record.partition))
-        }
-        await admin.delete_records({tp: RecordsToDelete(before_offset=end) for tp, end in ends.items()})
+        await admin.delete_records({TopicPartition(*place): RecordsToDelete(before_offset=end) for place, end in ends.items()})
 
 
 @asynccontextmanager
@@ -127,9 +125,8 @@ async def until_indexed(database: Database, chain: Chain) -> None:
 
 async def assert_whole(database: Database, chain: Chain, events: Sequence[StoredEvent]) -> None:
     """Each of the events has its row, once, and there are no others."""
-    rows = await database.fetch(
-        "SELECT seq, company_id, occurred_at, received_at, id, tokens FROM search WHERE workspace_id = $1 ORDER BY seq", chain.workspace_id
-    )
+    query = "SELECT seq, company_id, occurred_at, received_at, id, tokens FROM search WHERE workspace_id = $1 ORDER BY seq"
+    rows = await database.fetch(query, chain.workspace_id)
     found = [(row[0], str(row[1]), row[2], row[3], str(row[4]), row[5]) for row in rows]
     assert found == [(each.seq, each.company_id, each.timestamp, each.received_at, each.id, event_tokens(each)) for each in events]
 
