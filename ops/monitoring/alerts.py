@@ -1,0 +1,165 @@
+"""Alert rules: what an operator is called for, each with its place in the runbook."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from ops.metrics import Metrics
+from ops.monitoring.promql import increase, level, per_second, quantile, rate
+
+RUNBOOK = "ops/docs/operations.md"
+CRITICAL, WARNING = "critical", "warning"
+"""Critical: events may be refused or lost unless somebody acts now. Warning: something is slow, late or odd."""
+
+
+class Alert(NamedTuple):
+    """One rule: it fires when ``expr`` has held for so long. ``anchor`` is its line in the runbook."""
+
+    name: str
+    expr: str
+    lasting: str
+    severity: str
+    summary: str
+    anchor: str
+
+
+def alerts(of: Metrics) -> tuple[Alert, ...]:
+    """All rules."""
+    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of))
+
+
+def _ingest(of: Metrics) -> Iterator[Alert]:
+    yield Alert("HyrelogDown", 'up{job="hyrelog"} == 0', "2m", CRITICAL, "{{ $labels.instance }} does not answer", "process-down")
+    answered = per_second(of.request_seconds, window="5m")
+    failed = per_second(of.request_seconds, of='status=~"5.."', window="5m")
+    yield Alert(
+        "HyrelogRequestsFail", f"{failed} / {answered} > 0.01", "5m", CRITICAL, "More than 1 % of requests end with a 5xx", "requests-fail"
+    )
+    yield Alert(
+        "HyrelogKafkaRefuses",
+        f"{rate(of.publish_errors, 'region', window='5m')} > 0",
+        "5m",
+        CRITICAL,
+        "Kafka of {{ $labels.region }} does not take records",
+        "kafka-refuses",
+    )
+    yield Alert(
+        "HyrelogProducerReplaced",
+        f"{increase(of.producer_rebuilds, 'region')} > 3",
+        "0m",
+        WARNING,
+        "Producers of {{ $labels.region }} are stuck again and again",
+        "kafka-refuses",
+    )
+    yield Alert(
+        "HyrelogKeysUnclaimed", f"{rate(of.unclaimed, 'region', window='5m')} > 0", "10m", WARNING,
+        "Keyed events of {{ $labels.region }} are accepted without a claim", "keys-unclaimed",
+    )  # fmt: skip
+
+
+def _chain(of: Metrics) -> Iterator[Alert]:
+    place = "{{ $labels.region }} partition {{ $labels.partition }}"
+    yield Alert(
+        "HyrelogPartitionParked",
+        f"{level(of.parked, 'region', 'partition')} == 1",
+        "0m",
+        CRITICAL,
+        f"{place} waits for a decision",
+        "parked",
+    )
+    lag = level(of.lag_seconds, "region")
+    yield Alert("HyrelogChainLate", f"{lag} > 60", "5m", WARNING, "Events of {{ $labels.region }} are persisted late", "chain-late")
+    yield Alert("HyrelogChainStands", f"{lag} > 900", "5m", CRITICAL, "Events of {{ $labels.region }} are not persisted", "chain-late")
+    yield Alert(
+        "HyrelogEventsRejected",
+        f"""{increase(of.rejected, "region", "reason", of='reason!="IDEMPOTENCY_CONFLICT"')} > 0""",
+        "0m",
+        WARNING,
+        "Accepted events of {{ $labels.region }} could not be stored: {{ $labels.reason }}",
+        "rejected",
+    )
+    yield Alert(
+        "HyrelogChunksRetried",
+        f"{rate(of.retries, 'region', 'sqlstate', window='5m')} > 0.2",
+        "10m",
+        WARNING,
+        "Chunks of {{ $labels.region }} are tried again: {{ $labels.sqlstate }}",
+        "chain-late",
+    )
+    yield Alert(
+        "HyrelogOwnersLost", f"{increase(of.gaps, 'region')} + {increase(of.blockers_terminated, 'region')} > 5", "0m", WARNING,
+        "Workers of {{ $labels.region }} freeze or lose partitions", "owners-lost",
+    )  # fmt: skip
+
+
+def _reading(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogQueriesSlow",
+        f"{quantile(0.99, of.query_seconds, 'region', window='10m')} > 1",
+        "10m",
+        WARNING,
+        "One query in a hundred of {{ $labels.region }} takes over a second",
+        "queries-slow",
+    )
+    away = increase(of.key_lookups, of='outcome=~"stale|unavailable"', window="5m")
+    yield Alert("HyrelogKeysUnavailable", f"{away} > 0", "5m", CRITICAL, "API keys can't be looked up", "keys-unavailable")
+    yield Alert(
+        "HyrelogKeysTried",
+        f"""{rate(of.rate_limited, of='limit="address"', window="5m")} > 1""",
+        "10m",
+        WARNING,
+        "Somebody tries keys",
+        "keys-tried",
+    )
+    yield Alert(
+        "HyrelogLimitsApart", f"{increase(of.rate_limit_store_errors)} > 0", "5m", WARNING,
+        "Each process counts rate limits alone", "limits-apart",
+    )  # fmt: skip
+
+
+def _relay(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogAuditLate", f"{level(of.outbox_age, 'region')} > 300", "5m", WARNING,
+        "Audit entries of {{ $labels.region }} are not sent", "audit-late",
+    )  # fmt: skip
+
+
+def _sinks(of: Metrics) -> Iterator[Alert]:
+    sink = "{{ $labels.sink }} of {{ $labels.region }}"
+    yield Alert(
+        "HyrelogSinkStopped",
+        f"{level(of.sink_stopped, 'sink', 'region')} > 0",
+        "0m",
+        CRITICAL,
+        f"{sink} stopped at too many dead letters",
+        "sink-stopped",
+    )
+    yield Alert("HyrelogSinkLate", f"{level(of.sink_lag_seconds, 'sink', 'region')} > 60", "10m", WARNING, f"{sink} is behind", "sink-late")
+    yield Alert(
+        "HyrelogSinkDeadLetters",
+        f"{increase(of.sink_dead, 'sink', 'region')} > 0",
+        "0m",
+        WARNING,
+        f"{sink} could not take events",
+        "sink-dead",
+    )
+    jumped = increase(of.sink_gaps, "sink", "region", "reason", of='reason!="first_seen"')
+    yield Alert("HyrelogSinkGaps", f"{jumped} > 0", "0m", WARNING, f"{sink} found {{{{ $labels.reason }}}}", "sink-gaps")  # fmt: skip
+
+
+def rules(of: Metrics) -> str:
+    """The rule file. Its strings are quoted as JSON, which is YAML too."""
+    lines = ["# Made by `python -m ops.monitoring` from ops/monitoring/alerts.py.", "groups:", "- name: hyrelog", "  rules:"]
+    for alert in alerts(of):
+        lines += [
+            f"  - alert: {alert.name}",
+            f"    expr: {json.dumps(alert.expr)}",
+            f"    for: {alert.lasting}",
+            f"    labels: {{severity: {alert.severity}}}",
+            "    annotations:",
+            f"      summary: {json.dumps(alert.summary)}",
+            f"      runbook: {RUNBOOK}#{alert.anchor}",
+        ]
+    return "\n".join(lines) + "\n"

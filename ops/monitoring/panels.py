@@ -1,0 +1,202 @@
+"""What stands on the dashboard: rows of panels, each metric of the list in at least one of them."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from ops.metrics import Metrics
+from ops.monitoring.promql import REGION, AnyMetric, level, per_second, quantile, question_of, rate, total
+
+
+class Line(NamedTuple):
+    """One expression of a panel."""
+
+    expr: str
+    legend: str
+    question: str
+
+
+class Panel(NamedTuple):
+    """A time series; ``unit`` is Grafana's name of it."""
+
+    title: str
+    unit: str
+    lines: tuple[Line, ...]
+
+
+class Row(NamedTuple):
+    """Panels under one heading."""
+
+    title: str
+    panels: tuple[Panel, ...]
+
+
+def rows(of: Metrics) -> tuple[Row, ...]:
+    """The dashboard, from where a request comes in to where its event goes."""
+    return (_http(of), _ingest(of), _publishing(of), _chain(of), _trouble(of), _reading(of), _relay(of), _sinks(of), _sink_trouble(of))
+
+
+def _http(of: Metrics) -> Row:
+    seconds, size = of.request_seconds, of.request_bytes
+    return Row(
+        "HTTP",
+        (
+            _panel("Requests", "reqps", _observed(seconds, "route", "status")),
+            _panel("Time of a request", "s", *_quantiles(seconds, "route")),
+            _panel("Bodies received", "Bps", _line(total(size, "route"), size, ("route",))),
+            _panel("Refusals by code", "reqps", _rate(of.refused, "code")),
+        ),
+    )
+
+
+def _ingest(of: Metrics) -> Row:
+    keys = (
+        _rate(of.replayed, "region", called="replayed"),
+        _rate(of.idempotency_conflicts, "region", called="conflicts"),
+        _rate(of.unclaimed, "region", called="unclaimed"),
+    )
+    return Row(
+        "Ingest",
+        (
+            _panel("Events accepted", "cps", _rate(of.accepted, "region")),
+            _panel("Idempotency keys", "cps", *keys),
+            _panel("Time of a claim", "s", *_quantiles(of.claim_seconds, "region")),
+            _panel("Events of a batch", "short", *_quantiles(of.batch_events)),
+        ),
+    )
+
+
+def _publishing(of: Metrics) -> Row:
+    errors = (_rate(of.publish_errors, "region", "error"), _rate(of.producer_rebuilds, "region", called="producer replaced"))
+    return Row(
+        "To Kafka",
+        (
+            _panel("Time to acknowledge", "s", *_quantiles(of.ack_seconds, "region")),
+            _panel("Unacknowledged", "bytes", _level(of.unacked_bytes, "region", how="sum")),
+            _panel("Errors", "cps", *errors),
+            _panel("Requests that wait for their event", "short", _level(of.waiters, how="sum", called="waiting")),
+        ),
+    )
+
+
+def _chain(of: Metrics) -> Row:
+    way = (
+        _rate(of.chained, "region", called="chained"),
+        _rate(of.announced, "region", called="announced"),
+        _rate(of.reannounced, "region", called="from Postgres"),
+    )
+    return Row(
+        "Chain worker",
+        (
+            _panel("Chained and announced", "cps", *way),
+            _panel("Oldest not yet persisted", "s", _level(of.lag_seconds, "region")),
+            _panel("Records not yet persisted", "short", _level(of.lag_offsets, "region", "partition")),
+            _panel("Time of a chunk", "s", *_quantiles(of.chunk_seconds, "phase")),
+            _panel("Events of a chunk", "short", *_quantiles(of.chunk_events)),
+            _panel("Bytes of a chunk", "bytes", *_quantiles(of.chunk_bytes)),
+        ),
+    )
+
+
+def _trouble(of: Metrics) -> Row:
+    lost = (_rate(of.gaps, "region", called="gaps"), _rate(of.blockers_terminated, "region", called="backends ended"))
+    return Row(
+        "Chain worker: what went wrong",
+        (
+            _panel("Parked", "short", _level(of.parked, "region", "partition")),
+            _panel("Rejected", "cps", _rate(of.rejected, "region", "reason")),
+            _panel(
+                "Repeats", "cps", _rate(of.repeats, "region", called="records"), _rate(of.aliased, "region", called="by idempotency key")
+            ),
+            _panel("Retries", "cps", _rate(of.retries, "region", "sqlstate"), _rate(of.halvings, "region", called="halved")),
+            _panel("Frozen or lost owners", "cps", *lost),
+        ),
+    )
+
+
+def _reading(of: Metrics) -> Row:
+    limits = (_rate(of.rate_limited, "limit", called="refused by"), _rate(of.rate_limit_store_errors, called="store away"))
+    return Row(
+        "Keys, limits and queries",
+        (
+            _panel("Keys judged", "cps", _rate(of.key_lookups, "outcome")),
+            _panel("Limits", "reqps", *limits),
+            _panel("Time of a query", "s", *_quantiles(of.query_seconds, "query", "region")),
+            _panel("Queries", "reqps", _observed(of.query_seconds, "query", "region")),
+        ),
+    )
+
+
+def _relay(of: Metrics) -> Row:
+    sent = (_rate(of.relayed, "region", called="sent"), _rate(of.relay_retries, "region", "error", called="retried"))
+    return Row(
+        "Audit relay",
+        (
+            _panel("Entries that wait", "short", _level(of.outbox_entries, "region")),
+            _panel("Oldest of them", "s", _level(of.outbox_age, "region")),
+            _panel("Sent", "cps", *sent),
+        ),
+    )
+
+
+def _sinks(of: Metrics) -> Row:
+    return Row(
+        "Sinks",
+        (
+            _panel("Events taken", "cps", _rate(of.sink_events, "sink", "region")),
+            _panel("Oldest not yet taken", "s", _level(of.sink_lag_seconds, "sink", "region")),
+            _panel("Records not yet taken", "short", _level(of.sink_lag_records, "sink", "region", how="sum")),
+            _panel("Partitions compared with Postgres", "short", _level(of.sink_refilling, "sink", "region", how="sum")),
+            _panel("Time of a batch", "s", *_quantiles(of.sink_batch_seconds, "sink")),
+            _panel("Events of a batch", "short", *_quantiles(of.sink_batch_events, "sink")),
+        ),
+    )
+
+
+def _sink_trouble(of: Metrics) -> Row:
+    holes = (
+        _rate(of.sink_repeats, "sink", "region", called="repeats"),
+        _rate(of.sink_refilled, "sink", "region", called="refilled"),
+        _rate(of.sink_gaps, "reason", "sink", "region"),
+    )
+    return Row(
+        "Sinks: what went wrong",
+        (
+            _panel("Partitions that stand still", "short", _level(of.sink_stopped, "sink", "region", how="sum")),
+            _panel("Dead letters", "cps", _rate(of.sink_dead, "sink", "region")),
+            _panel("Retries", "cps", _rate(of.sink_retries, "sink", "region", "error")),
+            _panel("Repeats and holes", "cps", *holes),
+        ),
+    )
+
+
+def _panel(title: str, unit: str, *lines: Line) -> Panel:
+    return Panel(title, unit, lines)
+
+
+def _line(expr: str, metric: AnyMetric, by: tuple[str, ...], called: str = "") -> Line:
+    legend = " ".join([called, *(f"{{{{{label}}}}}" for label in by)]).strip()
+    return Line(expr, legend or "all", question_of(metric))
+
+
+def _rate(counter: Counter, *by: str, called: str = "") -> Line:
+    return _line(rate(counter, *by, of=_chosen(by)), counter, by, called)
+
+
+def _level(gauge: Gauge, *by: str, how: str = "max", called: str = "") -> Line:
+    return _line(level(gauge, *by, of=_chosen(by), how=how), gauge, by, called)
+
+
+def _observed(histogram: Histogram, *by: str) -> Line:
+    return _line(per_second(histogram, *by, of=_chosen(by)), histogram, by)
+
+
+def _quantiles(histogram: Histogram, *by: str) -> tuple[Line, ...]:
+    median, tail = (quantile(share, histogram, *by, of=_chosen(by)) for share in (0.5, 0.99))
+    return (_line(median, histogram, by, "p50"), _line(tail, histogram, by, "p99"))
+
+
+def _chosen(by: tuple[str, ...]) -> str:
+    return REGION if "region" in by else ""
