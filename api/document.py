@@ -152,8 +152,7 @@ def _tidy_parameters(path: str, operation: Json) -> None:
         if kept.get("format") == "date-time":
             kept.pop("default", None)
         parameter["schema"] = kept
-        for name, value in examples.parameter(path, parameter["name"]).items():
-            parameter.setdefault(name, value)
+        parameter.update(examples.parameter(path, parameter["name"]))
 
 
 def _add_examples(name: str, operation: Json) -> None:

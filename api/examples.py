@@ -14,6 +14,7 @@ from schemas.event import SALT_BYTES, Group, StoredEvent
 from schemas.incoming import parse_time
 from schemas.leaf import ZERO_HASH, commitment, leaf_hash, leaf_of
 from schemas.openapi import TRACE_ID, Json
+from schemas.plans import STANDARD_CATEGORIES
 from schemas.view import render
 
 EVENT = "019c1388-7149-7198-9612-ea72d1f43751"
@@ -23,6 +24,7 @@ WORKSPACE = "019c0f00-5b40-7a55-b1c9-0d2f3e4a5b6c"
 PROJECT = "019c0f00-61d2-7e11-9a3c-4f5e6d7c8b9a"
 KEY, NEW_KEY = "019c0f00-7000-7b22-8d4e-1a2b3c4d5e6f", "019c13a0-1000-7b22-8d4e-6f5e4d3c2b1a"
 OCCURRED, RECEIVED, LATER = "2026-01-31T09:30:00.000000Z", "2026-01-31T09:30:00.412907Z", "2026-01-31T09:30:00.530118Z"
+CREATED = "2026-01-30T12:00:00.000000Z"
 _CURSOR = "AZxGh2mcE4hxSXGYlhLqctH0N1HkD3nVQ2xk0rT9"
 _INCOMING: Json = {
     "timestamp": "2026-01-31T10:30:00+01:00",
@@ -57,18 +59,49 @@ _REJECTION: Json = {
     "receivedAt": RECEIVED,
     "rejectedAt": LATER,
 }
+_WORKSPACE: Json = {"id": WORKSPACE, "name": "Production", "kind": "STANDARD", "archivedAt": None, "createdAt": CREATED, "seq": 1}
+_USAGE: Json = {
+    "plan": "GROWTH",
+    "limits": {
+        "hotDays": 90,
+        "archiveDays": 365,
+        "coldAfterDays": 180,
+        "exportRows": 1_000_000,
+        "exportSources": ["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"],
+        "webhooks": 3,
+        "customCategories": True,
+        "restoreTiers": ["STANDARD", "BULK"],
+        "requestsPerMinute": 1200,
+        "eventsPerMinute": 60_000,
+    },
+    "used": {"events": 1, "workspaces": 1, "projects": 1, "keys": 2},
+}
 _PARAMETERS: Json = {
     "limit": 20,
     "cursor": _CURSOR,
     "from": "2026-01-01T00:00:00Z",
     "to": "2026-02-01T00:00:00+01:00",
+    "receivedFrom": "2026-01-01T00:00:00Z",
+    "receivedTo": "2026-02-01T00:00:00Z",
     "category": "auth",
     "action": "user.*",
+    "outcome": "SUCCESS",
     "workspaceId": WORKSPACE,
+    "projectId": PROJECT,
+    "tenantId": "customer-42",
+    "actorId": "usr_1001",
+    "actorEmail": "ada@example.com",
+    "resourceType": "session",
+    "resourceId": "ses_501",
+    "traceId": TRACE_ID,
+    "idempotencyKey": "login-501",
+    "q": "ada passkey",
+    "sort": "timestamp",
     "order": "desc",
     "include": "verification",
     "region": "US",
 }
+_UUID: Json = {"type": "string", "format": "uuid"}
 _PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT}
 
 
@@ -83,12 +116,13 @@ def of(schema: Json, operation: str) -> Json:
 
 
 def parameter(path: str, name: str) -> Json:
-    """The ``example``, and for an id the ``description``, of a route's parameter."""
+    """The ``example``, and of what stands in a path also the ``description`` and ``schema``, of a route's parameter."""
     if name == "fingerprint":
-        return {"example": schema_fingerprint(AUDIT_EVENT), "description": "CRC-64-AVRO: 16 lower-case hex digits."}
+        schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
+        return {"example": schema_fingerprint(AUDIT_EVENT), "description": "CRC-64-AVRO: 16 lower-case hex digits.", "schema": schema}
     if name == "id":
         noun = path.split("/")[2]
-        return {"example": _PATH_IDS[noun], "description": f"Id of the {noun.removesuffix('s')}."}
+        return {"example": _PATH_IDS[noun], "description": f"Id of the {noun.removesuffix('s')}.", "schema": _UUID}
     return {"example": _PARAMETERS[name]} if name in _PARAMETERS else {}
 
 
@@ -105,6 +139,13 @@ def _shapes() -> Json:
         "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "POISON"},
         "EventPage": {"data": [_shown()], "nextCursor": _CURSOR, "hotSince": None},
         "Chain": head,
+        "WorkspacePage": {"data": [_WORKSPACE], "nextCursor": None},
+        "ProjectPage": {
+            "data": [{"id": PROJECT, "workspaceId": WORKSPACE, "name": "Main App", "createdAt": CREATED}],
+            "nextCursor": None,
+        },
+        "Usage": _USAGE,
+        "CategoryList": {"data": sorted(STANDARD_CATEGORIES), "nextCursor": None},
         "RejectionPage": {"data": [_REJECTION], "nextCursor": None},
         "OperatorRejectionPage": {"data": [_REJECTION | {"companyId": COMPANY, "original": "wwE="}], "nextCursor": None},
         "KeyWish": {"name": "Billing service", "expiresAt": None, "ipAllowlist": ["203.0.113.0/24"]},

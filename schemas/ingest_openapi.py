@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from typing import Final
 
-from schemas.incoming import MAX_BATCH_BYTES, MAX_BATCH_EVENTS, MAX_BODY_BYTES, MAX_EVENT_BYTES, MAX_TENANT_CHARACTERS
-from schemas.openapi import WORKSPACE_KEY, Json, content, nullable, reference, refusals
+from schemas.canonical import MAX_INTEGER
+from schemas.incoming import (
+    MAX_BATCH_BYTES,
+    MAX_BATCH_EVENTS,
+    MAX_BODY_BYTES,
+    MAX_EVENT_BYTES,
+    MAX_EXTRACTED_BYTES,
+    MAX_TENANT_CHARACTERS,
+)
+from schemas.openapi import HEADERS, WORKSPACE_KEY, Json, content, nullable, reference, refusals
 from schemas.problems import (
     Forbidden,
+    IdempotencyConflict,
     InternalError,
     PayloadTooLarge,
     PlanRestricted,
@@ -22,15 +31,31 @@ from schemas.problems import (
 
 
 def _group(description: str, **members: str) -> Json:
-    extracted = {name: nullable({"type": "string", "description": text}) for name, text in members.items()}
-    return nullable({"type": "object", "description": description, "properties": extracted, "additionalProperties": True})
+    extracted = {name: nullable({**_extracted(text), "description": text}) for name, text in members.items()}
+    return nullable({**_OBJECT, "description": description, "properties": extracted})
 
 
-_SHORT: Final = "At most 255 bytes of UTF-8."
+def _extracted(text: str) -> Json:
+    return _TEXT | {"maxLength": MAX_EXTRACTED_BYTES} if text == _SHORT else _TEXT
+
+
+_SHORT: Final = f"At most {MAX_EXTRACTED_BYTES} bytes of UTF-8."
+_TEXT: Final[Json] = {"type": "string", "pattern": "^[^\\u0000]*$"}
+_OBJECT: Final[Json] = {"type": "object", "propertyNames": _TEXT, "additionalProperties": reference("Json")}
 _UUID: Final = {"type": "string", "format": "uuid"}
 _TIME: Final = {"type": "string", "format": "date-time"}
 
 COMPONENTS: Final[Json] = {
+    "Json": {
+        "description": "Any JSON (RFC 7493): at most 32 levels, no name twice, no U+0000, integral numbers within ±(2^53−1).",
+        "anyOf": [
+            {"type": ["boolean", "null"]},
+            {"type": "number", "minimum": -MAX_INTEGER, "maximum": MAX_INTEGER},
+            _TEXT,
+            {"type": "array", "items": reference("Json")},
+            _OBJECT,
+        ],
+    },
     "IncomingEvent": {
         "type": "object",
         "description": "An event as posted. Whatever is in `actor`, `resource` and `metadata` can be erased later; nothing else can.",
@@ -82,6 +107,7 @@ _SAID: Final[dict[type[Problem], str]] = {
     Forbidden: "Only a workspace's key may write, from an address on its allowlist.",
     WorkspaceArchived: "The workspace takes no more events.",
     PlanRestricted: "The plan takes the standard categories only.",
+    IdempotencyConflict: "A key was used before, for an event of other content; in a batch, `details` name the index.",
     PayloadTooLarge: "The body, unpacked, or an event in it is too large.",
     Unavailable: (
         "Not accepted as far as we know, but the outcome is open: the event may still be stored. "
@@ -99,9 +125,9 @@ _CODING: Final = {
 _PREFER: Final = {
     "name": "Prefer",
     "in": "header",
-    "schema": {"type": "string", "pattern": "^wait=[0-9]{1,4}$"},
+    "schema": {"type": "string"},
     "example": "wait=10",
-    "description": "`wait=N`: answer once the event is stored, if that takes no more than N seconds (30 at most).",
+    "description": "`wait=N`: answer once the event is stored, if that takes no more than N seconds (30 at most). Others are ignored.",
 }
 _IDEMPOTENCY: Final = {
     "name": "Idempotency-Key",
@@ -125,12 +151,20 @@ PATHS: Final[Json] = {
             "parameters": [_CODING, _PREFER, _IDEMPOTENCY],
             "requestBody": {"required": True, "content": content(reference("IncomingEvent"))},
             "responses": {
+                "200": {
+                    "description": "The key was used before, for an event of the same content: that event, as stored.",
+                    "headers": {"Preference-Applied": {**HEADERS["Preference-Applied"], "required": False}},
+                    "content": content(reference("Event")),
+                },
                 "201": {
                     "description": "With `Prefer: wait`: the event as stored.",
                     "headers": {"Preference-Applied": reference("Preference-Applied", "headers")},
                     "content": content(reference("Event")),
                 },
-                "202": {"description": "Accepted.", "content": content(reference("AcceptedEvent"))},
+                "202": {
+                    "description": "Accepted; with a key that was used before, the first event's id while it is on its way.",
+                    "content": content(reference("AcceptedEvent")),
+                },
                 **refusals(_REFUSALS, _SAID),
             },
         }
@@ -148,11 +182,14 @@ PATHS: Final[Json] = {
             "parameters": [_CODING],
             "requestBody": {
                 "required": True,
-                "content": content({"type": "array", "items": reference("IncomingEvent")})
+                "content": content({"type": "array", "minItems": 1, "maxItems": MAX_BATCH_EVENTS, "items": reference("IncomingEvent")})
                 | content({"type": "string", "description": "One IncomingEvent a line."}, "application/x-ndjson"),
             },
             "responses": {
-                "202": {"description": "Accepted.", "content": content(reference("AcceptedBatch"))},
+                "202": {
+                    "description": "Accepted. REPLAYED: the event's key was used before for the same content; the id is the first event's.",
+                    "content": content(reference("AcceptedBatch")),
+                },
                 **refusals(_REFUSALS, _SAID),
             },
         }

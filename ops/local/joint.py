@@ -36,11 +36,17 @@ async def serve_joint(first: App, second: App, scope: Scope, receive: Receive, s
     answers = [_Answer(), _Answer()]
     await asyncio.gather(*(app(dict(scope), receive, answer.take) for app, answer in zip((first, second), answers, strict=True)))
     worse = max(answers, key=lambda answer: (answer.status, len(answer.fields.get("missing", ()))))
-    fields = {**answers[0].fields, "status": worse.fields.get("status")}
+    if "status" not in worse.fields:  # a refusal, which neither adds to the other's
+        await _send(send, worse, worse.body)
+        return
+    fields = {**answers[0].fields, "status": worse.fields["status"]}
     for list_name in ("missing", "notices"):
         if found := [name for answer in answers for name in answer.fields.get(list_name, ())]:
             fields[list_name] = list(dict.fromkeys(found))
-    body = json.dumps(fields).encode()
-    headers = [(name, value) for name, value in worse.headers if name.lower() != b"content-length"]
-    await send({"type": "http.response.start", "status": worse.status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
+    await _send(send, worse, json.dumps(fields).encode())
+
+
+async def _send(send: Send, answer: _Answer, body: bytes) -> None:
+    headers = [(name, value) for name, value in answer.headers if name.lower() != b"content-length"]
+    await send({"type": "http.response.start", "status": answer.status, "headers": [*headers, (b"content-length", b"%d" % len(body))]})
     await send({"type": "http.response.body", "body": body})
