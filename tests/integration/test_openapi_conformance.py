@@ -44,7 +44,7 @@ class Site:
     ids: Mapping[str, str]
     superuser: psycopg.Connection[Any]
 
-    def cases(self, label: str, mode: GenerationMode) -> SearchStrategy[Case]:
+    def cases(self, label: str, mode: GenerationMode) -> SearchStrategy[Case[Any]]:
         """Requests to a route, half of them about what is there."""
         operation = OPERATIONS[label]
         anything = operation.as_strategy(generation_mode=mode)
@@ -53,7 +53,7 @@ class Site:
         own = self.ids[operation.path.split("/")[2]]
         return st.one_of(anything, operation.as_strategy(generation_mode=mode, path_parameters={"id": own}))
 
-    def answer(self, case: Case, headers: Mapping[str, str]) -> schemathesis.Response:
+    def answer(self, case: Case[Any], headers: Mapping[str, str]) -> schemathesis.Response:
         """The answer, in accord with the document, whoever asks and however often he manages."""
         self.superuser.execute("DELETE FROM management_use")
         return case.call_and_validate(self.url, headers=dict(headers))
@@ -91,7 +91,7 @@ def test_what_is_not_valid_is_refused(site: Site, label: str) -> None:
 @pytest.mark.parametrize("label", SECURED)
 @pytest.mark.parametrize("headers", NO_GOOD_KEYS)
 def test_nothing_is_told_without_a_good_key(site: Site, label: str, headers: Mapping[str, str]) -> None:
-    def judge(case: Case) -> None:
+    def judge(case: Case[Any]) -> None:
         assert site.answer(case, headers).status_code == 401
 
     try_each(site.cases(label, GenerationMode.POSITIVE), judge, examples=5)

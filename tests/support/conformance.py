@@ -40,7 +40,7 @@ def _closed(shape: Any) -> Any:
     return closed
 
 
-def sayable(case: Case) -> Case:
+def sayable(case: Case[Any]) -> Case[Any]:
     """The case without what has the right shape and is refused by a rule that no schema can say.
 
     Events and expiries have their time, projects must be there, networks must exist, and a key sent twice must be the same.
@@ -52,7 +52,7 @@ def sayable(case: Case) -> Case:
     return case
 
 
-def try_each(cases: SearchStrategy[Case], judge: Callable[[Case], None], *, examples: int) -> None:
+def try_each(cases: SearchStrategy[Case[Any]], judge: Callable[[Case[Any]], object], *, examples: int) -> None:
     """Judge that many cases: the same ones in every run, so that what fails once fails again."""
 
     @settings(
@@ -64,7 +64,7 @@ def try_each(cases: SearchStrategy[Case], judge: Callable[[Case], None], *, exam
         suppress_health_check=list(HealthCheck),
     )
     @given(case=cases)
-    def run(case: Case) -> None:
+    def run(case: Case[Any]) -> None:
         judge(case)
 
     run()
