@@ -125,7 +125,7 @@ async def test_those_who_gather_behind_a_statement_that_hangs_go_on_in_time_too(
     first = asyncio.create_task(standing(claims, "1", "k 1"))
     await database.asked.wait()
     async with asyncio.timeout(1):
-        assert await asyncio.gather(first, standing(claims, "2", "k 2")) == [Standing.AWAY, Standing.AWAY]
+        assert set(await asyncio.gather(first, standing(claims, "2", "k 2"))) == {Standing.AWAY}
     database.may_answer.set()
     async with asyncio.timeout(5):
         while await standing(claims, "3", "k 3") is Standing.AWAY:
@@ -187,4 +187,4 @@ async def test_stopping_lets_everybody_go(claims: Claims, database: Database) ->
     gathered = asyncio.create_task(standing(claims, "gathered", "gathered"))
     await asyncio.sleep(0)
     await claims.stop()
-    assert await asyncio.gather(flying, gathered) == [Standing.AWAY, Standing.AWAY]
+    assert set(await asyncio.gather(flying, gathered)) == {Standing.AWAY}
