@@ -30,7 +30,7 @@ def compose() -> dict[str, Any]:
 
 def test_it_runs_the_parts_of_the_embedded_stack(compose: dict[str, Any]) -> None:
     servers = {"kafka", "postgres", "s3", "valkey"}
-    assert set(compose["services"]) == servers | {"prepare", "ingest", "api", "worker", "relay", "operator", "proxy"}
+    assert set(compose["services"]) == servers | {"prepare", "ingest", "api", "worker", "relay", "search", "operator", "proxy"}
 
 
 def test_a_secret_has_no_default_and_stops_compose_when_it_is_missing(compose: dict[str, Any]) -> None:
