@@ -40,7 +40,7 @@ _POOL_SIZE = 4
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own: a busy pool must not pass for a database that is away."""
 _CLAIM_POOL_SIZE = 2
-_CLAIM_PARAMETERS = {
+CLAIM_PARAMETERS = {
     # A claim may be lost: it is only a proposal.
     "synchronous_commit": "off",
     # Look-ups by key alone. A plan made while a table was small must not read all of it once it has grown.
@@ -142,7 +142,7 @@ class IngestApp:
         )
 
     async def _open_claims(self, region: Region) -> Claims:
-        table = ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, _CLAIM_PARAMETERS))
+        table = ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, CLAIM_PARAMETERS))
         claims = Claims(region, table, self._metrics)
         self._exits.push_async_callback(claims.stop)
         sweeper = Sweeper(region, table, self._clock)
