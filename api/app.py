@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from types import MappingProxyType
 from typing import TypedDict
 
 from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
-from api import docs, events, keys, parameters, rejections, schemas, workspaces
+from api import docs, events, keys, parameters, rejections, schemas, usage, workspaces
 from api.context import Parts
 from api.cursor import Cursors
+from api.finder import Finder
 from api.management import Management
-from api.store import Store
+from api.store import PLANNING, Store
 from ops import health, web
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
@@ -62,7 +64,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
         return {"service": _SERVICE, "version": app.version, "status": "running"}
 
     app.include_router(health.router(settings, health.Health(_SERVICE, checks, SystemClock(), notices), metrics.registry))
-    for router in (events.router, workspaces.router, rejections.router, schemas.router, keys.router, keys.managed_router):
+    for router in (events.router, workspaces.router, usage.router, rejections.router, schemas.router, keys.router, keys.managed_router):
         app.include_router(router)
     app.include_router(rejections.operator_router(settings))
     docs.install(app)
@@ -73,16 +75,18 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     pools: dict[Region, Pool] = {}
     key_pools: dict[Region, Pool] = {}
     for region in settings.regions:
-        pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
+        pools[region] = await _pool(settings, region, settings.api_pool_size, stack, PLANNING)
         key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
     clock, store = SystemClock(), Store(pools, metrics)
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
     cursors = Cursors(settings.secrets("cursor_secret"))
-    return Parts(store, cursors, management, settings.regions, settings.body_timeout_seconds), entrance
+    return Parts(store, Finder(store), cursors, management, settings.regions, settings.body_timeout_seconds), entrance
 
 
-async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:
+async def _pool(
+    settings: Settings, region: Region, size: int, stack: AsyncExitStack, planning: Mapping[str, str] = MappingProxyType({})
+) -> Pool:
     timeouts = Timeouts(statement=settings.statement_timeout_seconds)
     pool = await open_pool(
         settings.database_url(region),
@@ -90,6 +94,7 @@ async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitS
         region=region,
         max_size=size,
         timeouts=timeouts,
+        parameters=planning,
     )
     stack.callback(pool.terminate)
     return pool

@@ -9,6 +9,7 @@ from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
 from api.cursor import Cursors
+from api.finder import Finder
 from api.management import Management
 from api.store import Store
 from ops.auth import Principal
@@ -23,6 +24,7 @@ class Parts:
     """What the lifespan opened. Lives in its state, under ``parts``."""
 
     store: Store
+    finder: Finder
     cursors: Cursors
     management: Management
     regions: tuple[Region, ...]

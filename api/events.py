@@ -8,13 +8,13 @@ import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
 from api import answers, models, parameters
+from api.asked import PLAIN, EventFilter
 from api.context import Caller, PartsOf
 from api.cursor import Question
 from api.parameters import EventQuery
-from api.store import EventFilter
 from ops.auth import Principal
 from schemas.ids import is_uuid
-from schemas.problems import NotFound, Unauthorized, ValidationFailed
+from schemas.problems import NotFound, ValidationFailed, invalid
 from schemas.view import render
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
@@ -37,21 +37,28 @@ def question(route: str, caller: Principal, asked: Question) -> dict[str, str | 
     summary="Events, newest first",
     dependencies=[Depends(parameters.once)],
     response_class=Response,
-    responses=answers.documented(models.EventPage, ValidationFailed, Unauthorized),
+    responses=answers.documented(models.EventPage, ValidationFailed),
 )
 async def list_events(asked: Annotated[EventQuery, Query()], caller: Caller, parts: PartsOf) -> Response:
-    """Events of the key's workspace, or of all workspaces of a company key.
+    """Events of the key's workspace, or of all workspaces of a company key, that pass every filter.
 
     `nextCursor` leads to the next page until it is null: no event twice, and none skipped of those that were stored
-    when the first page was read. `hotSince` is the age from which events are in the archive; null while none are.
+    when the first page was read. With `sort=seq&order=asc` it is never null, and leads to what is stored later: follow it.
+    An event is found by its fields as soon as it is stored; by `q`, a moment later.
+    `hotSince` is the age from which events are in the archive; null while none are.
     """
+    if asked.sort is parameters.Sort.SEQ and caller.workspace_id is None and asked.workspace_id is None:
+        raise invalid("sort", "seq is of one workspace: name it as workspaceId")
     bound = question("events", caller, asked.question())
     after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
     wanted = _filter(caller, asked)
-    found = [] if wanted is None else await parts.store.events(caller, wanted, after, asked.limit + 1)
-    rows = (render(event, verification=asked.include is not None) for event, _ in found[: asked.limit])
-    more = parts.cursors.write(bound, found[asked.limit - 1][1]) if len(found) > asked.limit else None
-    return answers.page(rows, more, hotSince=None)
+    foreign = caller.workspace_id is not None and asked.workspace_id not in (None, caller.workspace_id)
+    found = [] if foreign else await parts.finder.events(caller, wanted, after, asked.limit + 1)
+    shown = found[: asked.limit]
+    rows = (render(event, verification=asked.include is not None) for event, _ in shown)
+    goes_on = len(found) > asked.limit or (wanted.by_seq and not wanted.descending)
+    last = shown[-1][1] if shown else after or wanted.first()
+    return answers.page(rows, parts.cursors.write(bound, last) if goes_on else None, hotSince=None)
 
 
 @router.get(
@@ -59,11 +66,12 @@ async def list_events(asked: Annotated[EventQuery, Query()], caller: Caller, par
     summary="One event, with all that is needed to verify it",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(models.Event | models.RejectedEvent, ValidationFailed, Unauthorized, NotFound),
+    responses=answers.documented(models.Event | models.RejectedEvent, ValidationFailed, NotFound),
 )
 async def get_event(id: str, caller: Caller, parts: PartsOf) -> Response:
     """The stored event; or, if it was accepted and could not be stored, `{id, status: "REJECTED", reason}`.
 
+    An event that repeats another one under the same idempotency key leads to that one.
     An event that was accepted a moment ago and is not stored yet is not found.
     """
     found = await parts.store.event(caller, check_id(id))
@@ -74,17 +82,18 @@ async def get_event(id: str, caller: Caller, parts: PartsOf) -> Response:
     return answers.json(render(found, verification=True))
 
 
-def _filter(caller: Principal, asked: EventQuery) -> EventFilter | None:
-    """The filter in the caller's own bounds; ``None`` when it asks for a workspace outside them."""
-    if caller.workspace_id is not None and asked.workspace_id not in (None, caller.workspace_id):
-        return None
-    prefix = asked.action is not None and asked.action.endswith(".*")
+def _filter(caller: Principal, asked: EventQuery) -> EventFilter:
+    """The filter in the caller's own bounds."""
+    values = asked.model_dump(by_alias=True)
     return EventFilter(
         workspace_id=caller.workspace_id or asked.workspace_id,
         start=asked.start,
         end=asked.end,
-        category=asked.category,
-        action=None if prefix else asked.action,
-        action_prefix=asked.action[:-1] if asked.action and prefix else None,
         descending=asked.order is parameters.Order.DESCENDING,
+        by_seq=asked.sort is parameters.Sort.SEQ,
+        received_start=asked.received_start,
+        received_end=asked.received_end,
+        plain={name: str(values[name]) for name in PLAIN if values[name] is not None},
+        idempotency_key=asked.idempotency_key,
+        words=asked.q,
     )

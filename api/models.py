@@ -97,6 +97,79 @@ class Chain(_Shape):
     updated_at: Time | None
 
 
+class Workspace(_Shape):
+    """A workspace of the company."""
+
+    id: Id
+    name: str
+    kind: Literal["STANDARD", "AUDIT"] = Field(description="AUDIT: holds the record of management, and is read-only.")
+    archived_at: Time | None = Field(description="Since when it takes no events; null: it does.")
+    created_at: Time
+    seq: int = Field(ge=0, description="How many events its chain has: the seq of the newest.")
+
+
+class WorkspacePage(_Shape):
+    """A page of workspaces."""
+
+    data: list[Workspace]
+    next_cursor: str | None
+
+
+class Project(_Shape):
+    """A project of a workspace."""
+
+    id: Id
+    workspace_id: Id
+    name: str
+    created_at: Time
+
+
+class ProjectPage(_Shape):
+    """A page of projects."""
+
+    data: list[Project]
+    next_cursor: str | None
+
+
+class Limits(_Shape):
+    """What the company's plan allows, its own exceptions included."""
+
+    hot_days: int = Field(description="Days that events are answered from the database.")
+    archive_days: int | None = Field(description="Days that they are in the archive; null: never.")
+    cold_after_days: int | None = Field(description="Days after which archives need restoring; null: never.")
+    export_rows: int | None = Field(description="Rows of an export; null: any number.")
+    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]]
+    webhooks: int = Field(description="Enabled webhooks.")
+    custom_categories: bool = Field(description="Whether events may have other categories than `GET /v1/categories` lists.")
+    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]]
+    requests_per_minute: int | None = Field(description="Of one key; null: any number.")
+    events_per_minute: int | None = Field(description="Of the company; null: any number.")
+
+
+class Used(_Shape):
+    """What there is, of the company or, for a workspace key, of the workspace; without the AUDIT workspace."""
+
+    events: int = Field(ge=0, description="Ever stored: the sum of the chains' lengths, purged events included.")
+    workspaces: int = Field(ge=0, description="Archived ones too.")
+    projects: int = Field(ge=0)
+    keys: int = Field(ge=0, description="Neither revoked nor expired. A workspace key sees its workspace's.")
+
+
+class Usage(_Shape):
+    """Plan, limits, and what is used."""
+
+    plan: Literal["FREE", "STARTER", "GROWTH", "ENTERPRISE"]
+    limits: Limits
+    used: Used
+
+
+class CategoryList(_Shape):
+    """The standard categories: any plan takes them."""
+
+    data: list[str]
+    next_cursor: None = Field(description="Always null: the list is whole.")
+
+
 class Rejection(_Shape):
     """Why an accepted event could not be stored."""
 

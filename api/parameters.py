@@ -7,16 +7,19 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import Request
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from schemas.event import to_micros
-from schemas.incoming import parse_time
+from schemas.incoming import MAX_EXTRACTED_BYTES, MAX_TENANT_CHARACTERS, parse_time
+from schemas.openapi import HEX_32
 from schemas.problems import Detail, ValidationFailed
+from schemas.tokens import words
 from schemas.topics import Region
 
 MAX_LIMIT = 200
 _FIRST_MOMENT = to_micros(datetime(1, 1, 1, tzinfo=UTC))
+_TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
 _LAST_MOMENT = to_micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)) + 1
 _UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
 
@@ -30,10 +33,42 @@ def _time(text: str) -> int:
         raise PydanticCustomError("time", "{reason}", {"reason": str(error)}) from None
 
 
+def _extracted(text: str | None) -> str | None:
+    if text is not None and len(text.encode()) > MAX_EXTRACTED_BYTES:
+        raise PydanticCustomError("bytes", "is longer than {most} bytes of UTF-8", {"most": MAX_EXTRACTED_BYTES})
+    return text
+
+
+def _words(text: str | None) -> str | None:
+    if text is not None and not words(text):
+        raise PydanticCustomError("words", "holds no word: a letter or a digit at least")
+    return text
+
+
 Time = Annotated[int, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Rows a page.")]
 Cursor = Annotated[str | None, Field(max_length=200, description="`nextCursor` of the page before, with the same filters and order.")]
 WorkspaceId = Annotated[str | None, Field(pattern=_UUID, description="One workspace of the company; another's gives an empty page.")]
+
+
+ProjectId = Annotated[str | None, Field(pattern=_UUID, description="One project; another's gives an empty page.")]
+Extracted = Annotated[str | None, Field(pattern=_TEXT, min_length=1), AfterValidator(_extracted)]
+Words = Annotated[str | None, Field(pattern=_TEXT, min_length=3, max_length=200), AfterValidator(_words)]
+
+
+class Outcome(StrEnum):
+    """How what happened ended."""
+
+    SUCCESS = "SUCCESS"
+    FAILURE = "FAILURE"
+    DENIED = "DENIED"
+
+
+class Sort(StrEnum):
+    """What events are ordered by."""
+
+    TIMESTAMP = "timestamp"
+    SEQ = "seq"
 
 
 class Order(StrEnum):
@@ -61,26 +96,43 @@ class EventQuery(_Parameters):
 
     start: Time = Field(_FIRST_MOMENT, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
     end: Time = Field(_LAST_MOMENT, alias="to", description="Up to this `timestamp` (exclusive).")
+    received_start: Time | None = Field(None, alias="receivedFrom", description="From this `receivedAt` on (inclusive).")
+    received_end: Time | None = Field(None, alias="receivedTo", description="Up to this `receivedAt` (exclusive).")
     category: str | None = Field(None, pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="Exactly this category.")
     action: str | None = Field(
         None,
         pattern=r"^([A-Za-z0-9._:/-]{1,128}|[A-Za-z0-9._:/-]{0,127}\.\*)$",
         description="Exactly this action; `user.*` is every action that begins with `user.`.",
     )
+    outcome: Outcome | None = Field(None, description="Exactly this outcome.")
     workspace_id: WorkspaceId = Field(None, alias="workspaceId")
+    project_id: ProjectId = Field(None, alias="projectId")
+    tenant_id: str | None = Field(
+        None, alias="tenantId", pattern=_TEXT, min_length=1, max_length=MAX_TENANT_CHARACTERS, description="Your customer, as you named it."
+    )
+    actor_id: Extracted = Field(None, alias="actorId", description="`actor.id`, exactly.")
+    actor_email: Extracted = Field(None, alias="actorEmail", description="`actor.email`, exactly.")
+    resource_type: Extracted = Field(None, alias="resourceType", description="`resource.type`, exactly.")
+    resource_id: Extracted = Field(None, alias="resourceId", description="`resource.id`, exactly.")
+    trace_id: str | None = Field(None, alias="traceId", pattern=HEX_32, description="32 lower-case hex digits.")
+    idempotency_key: str | None = Field(
+        None, alias="idempotencyKey", pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for."
+    )
+    q: Words = Field(
+        None, description="Words, all of which are in `action`, `actor`, `resource` or `metadata`; upper and lower case are the same."
+    )
+    sort: Sort = Field(Sort.TIMESTAMP, description="`seq`: as stored, of one workspace only.")
     order: Order = Field(Order.DESCENDING, description="By `timestamp`, then `seq` within a workspace, `id` within a company.")
     include: Include | None = Field(None, description="`verification` adds salts and commitments.")
 
     def question(self) -> dict[str, str | None]:
         """What a cursor is bound to: filters and order, but not the size of a page or what is shown of a row."""
-        return {
-            "from": str(self.start),
-            "to": str(self.end),
-            "category": self.category,
-            "action": self.action,
-            "workspaceId": self.workspace_id,
-            "order": self.order.value,
-        }
+        asked = self.model_dump(by_alias=True, exclude={"limit", "cursor", "include"})
+        return {name: None if value is None else str(value) for name, value in asked.items()}
+
+
+class WorkspaceQuery(_Parameters):
+    """What a list of workspaces or projects takes."""
 
 
 class RejectionQuery(_Parameters):

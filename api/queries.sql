@@ -8,6 +8,14 @@ SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, worksp
 FROM events
 WHERE id = $1 AND company_id = $2 AND ($3::uuid IS NULL OR workspace_id = $3)
 
+-- name: event_by_alias
+-- The stored event that an accepted one repeats, by that one's id.
+SELECT e.seq, e.prev_hash, e.hash, e.source_offset, e.source_index, e.id, e.company_id, e.workspace_id, e.project_id, e.tenant_id,
+       e.trace_id, e.occurred_at, e.received_at, e.category, e.action, e.outcome, e.commitments, e.actor, e.resource, e.context,
+       e.metadata, e.erased_at
+FROM event_alias a JOIN events e USING (workspace_id, seq)
+WHERE a.id = $1 AND a.company_id = $2 AND ($3::uuid IS NULL OR a.workspace_id = $3)
+
 -- name: rejection_by_id
 -- Why an accepted event of the caller's could not be stored.
 SELECT reason
@@ -15,83 +23,43 @@ FROM rejected
 WHERE id = $1 AND company_id = $2 AND ($3::uuid IS NULL OR workspace_id = $3)
 LIMIT 1
 
--- name: workspace_events_desc
--- A page of one workspace's events, newest first: up to (time, seq), down to the time from.
-SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
-       occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at
-FROM events
-WHERE company_id = $1 AND workspace_id = $2
-  AND (occurred_at, seq) < ($3::timestamptz, $4::bigint) AND occurred_at >= $5::timestamptz
-  AND ($6::text IS NULL OR category = $6)
-  AND ($7::text IS NULL OR action = $7) AND ($8::text IS NULL OR starts_with(action, $8))
-ORDER BY occurred_at DESC, seq DESC
-LIMIT $9
-
--- name: workspace_events_asc
--- The same, oldest first: from (time, seq) up to before the time to.
-SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
-       occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at
-FROM events
-WHERE company_id = $1 AND workspace_id = $2
-  AND (occurred_at, seq) > ($3::timestamptz, $4::bigint) AND occurred_at < $5::timestamptz
-  AND ($6::text IS NULL OR category = $6)
-  AND ($7::text IS NULL OR action = $7) AND ($8::text IS NULL OR starts_with(action, $8))
-ORDER BY occurred_at, seq
-LIMIT $9
-
--- name: company_events_desc
--- A page over a company's workspaces, newest first: each one's own page from its index, merged, and only then the wide columns.
-WITH page AS (
-  SELECT e.workspace_id, e.seq
-  FROM workspace w
-  CROSS JOIN LATERAL (
-    SELECT workspace_id, seq, occurred_at, id
-    FROM events
-    WHERE workspace_id = w.id AND company_id = $1
-      AND (occurred_at, id) < ($2::timestamptz, $3::uuid) AND occurred_at >= $4::timestamptz
-      AND ($5::text IS NULL OR category = $5)
-      AND ($6::text IS NULL OR action = $6) AND ($7::text IS NULL OR starts_with(action, $7))
-    ORDER BY occurred_at DESC, id DESC
-    LIMIT $8
-  ) e
-  WHERE w.company_id = $1
-  ORDER BY e.occurred_at DESC, e.id DESC
-  LIMIT $8
-)
-SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
-       occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at
-FROM page JOIN events USING (workspace_id, seq)
-ORDER BY occurred_at DESC, id DESC
-
--- name: company_events_asc
--- The same, oldest first.
-WITH page AS (
-  SELECT e.workspace_id, e.seq
-  FROM workspace w
-  CROSS JOIN LATERAL (
-    SELECT workspace_id, seq, occurred_at, id
-    FROM events
-    WHERE workspace_id = w.id AND company_id = $1
-      AND (occurred_at, id) > ($2::timestamptz, $3::uuid) AND occurred_at < $4::timestamptz
-      AND ($5::text IS NULL OR category = $5)
-      AND ($6::text IS NULL OR action = $6) AND ($7::text IS NULL OR starts_with(action, $7))
-    ORDER BY occurred_at, id
-    LIMIT $8
-  ) e
-  WHERE w.company_id = $1
-  ORDER BY e.occurred_at, e.id
-  LIMIT $8
-)
-SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
-       occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at
-FROM page JOIN events USING (workspace_id, seq)
-ORDER BY occurred_at, id
-
 -- name: chain_of_workspace
 -- The head of a workspace's chain; nulls before its first event, no row when the workspace is not the caller's.
 SELECT h.seq, h.hash, h.updated_at
 FROM workspace w LEFT JOIN chain_head h ON h.workspace_id = w.id
 WHERE w.id = $1 AND w.company_id = $2 AND ($3::uuid IS NULL OR w.id = $3)
+
+-- name: workspaces_of_company
+-- A page of the caller's workspaces in the order of their ids, each with the seq of its newest event.
+SELECT w.id, w.name, w.kind, w.archived_at, w.created_at, coalesce(h.seq, 0) AS seq
+FROM workspace w LEFT JOIN chain_head h ON h.workspace_id = w.id
+WHERE w.company_id = $1 AND ($2::uuid IS NULL OR w.id = $2) AND w.id > $3
+ORDER BY w.id
+LIMIT $4
+
+-- name: projects_of_workspace
+-- A page of the workspace's projects in the order of their ids; one row of nulls when there are none, none when it is not the caller's.
+SELECT p.id, p.name, p.created_at
+FROM workspace w LEFT JOIN LATERAL (
+  SELECT id, name, created_at FROM project WHERE company_id = $1 AND workspace_id = w.id AND id > $4 ORDER BY id LIMIT $5
+) p ON true
+WHERE w.company_id = $1 AND w.id = $3 AND ($2::uuid IS NULL OR w.id = $2)
+ORDER BY p.id
+
+-- name: usage_of_company
+-- The company's plan with its overrides, and what there is in the caller's scope; entries of the audit are not counted.
+WITH scope AS (
+  SELECT id FROM workspace WHERE company_id = $1 AND kind = 'STANDARD' AND ($2::uuid IS NULL OR id = $2)
+)
+SELECT c.plan, p.limits || c.overrides AS limits,
+  (SELECT coalesce(sum(h.seq), 0)::bigint FROM chain_head h JOIN scope ON scope.id = h.workspace_id) AS events,
+  (SELECT count(*) FROM scope) AS workspaces,
+  (SELECT count(*) FROM project JOIN scope ON scope.id = project.workspace_id WHERE project.company_id = $1) AS projects,
+  (SELECT count(*) FROM api_key k
+   WHERE k.company_id = $1 AND ($2::uuid IS NULL OR k.workspace_id = $2)
+     AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())) AS keys
+FROM company c JOIN plan p ON p.name = c.plan
+WHERE c.id = $1
 
 -- name: rejections_of_company
 -- A page of the caller's rejections, newest first.

@@ -10,7 +10,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from struct import Struct
 from time import perf_counter
-from typing import Any
+from types import MappingProxyType
+from typing import Final
 from uuid import UUID
 
 from api.cursor import Position
@@ -24,25 +25,16 @@ from schemas.event import StoredEvent
 from schemas.problems import Unavailable
 from schemas.topics import Region
 
+PLANNING: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off", "enable_incremental_sort": "off"})
+"""PostgreSQL's parameters of a session that queries. Plans are for the values asked with: most filters are null, and tenants
+differ a thousandfold. No table is small enough to be read whole. And a page comes out of the index that is in its order: with
+an incremental sort, the planner may read a company's events to find those of one workspace.
+"""
 _ACQUIRE_SECONDS = 5.0
-_NO_TIE = bytes(16)
-_SEQ = Struct(">8xq")
+_NO_ID = UUID(int=0)
 _PLACE = Struct(">iqi")
 _LATEST = Position(252_455_615_999_999_999, _PLACE.pack(2**31 - 1, 2**63 - 1, 2**31 - 1))  # the end of the year 9969
 _LOG = log.get(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which events, in which order. Times are microseconds: ``start`` inclusive, ``end`` exclusive."""
-
-    workspace_id: str | None
-    start: int
-    end: int
-    category: str | None
-    action: str | None
-    action_prefix: str | None
-    descending: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,31 +65,16 @@ class Store:
             await connection.execute("SELECT 1")
 
     async def event(self, caller: Principal, event_id: str) -> StoredEvent | str | None:
-        """The stored event, or the reason of its rejection, or ``None``."""
+        """The stored event, its own or the one that it repeats; or the reason of its rejection; or ``None``."""
         scope = (event_id, caller.company_id, caller.workspace_id)
         async with self.reading_for(caller, "event") as connection:
             row = await connection.fetchrow(self._sql["event_by_id"], *scope)
+            if row is None:
+                row = await connection.fetchrow(self._sql["event_by_alias"], *scope)
             if row is not None:
                 return to_stored(row, caller.region)
             reason: str | None = await connection.fetchval(self._sql["rejection_by_id"], *scope)
             return reason
-
-    async def events(
-        self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int
-    ) -> list[tuple[StoredEvent, Position]]:
-        """Up to ``limit`` events behind ``after``, each with its position."""
-        whole_company = wanted.workspace_id is None
-        name = f"{'company' if whole_company else 'workspace'}_events_{'desc' if wanted.descending else 'asc'}"
-        edge = after or Position(wanted.end if wanted.descending else wanted.start, _NO_TIE)
-        tie: UUID | int = UUID(bytes=edge.tie) if whole_company else _SEQ.unpack(edge.tie)[0]
-        arguments: list[Any] = [edge.time, tie, wanted.start if wanted.descending else wanted.end]
-        if not whole_company:
-            arguments.insert(0, wanted.workspace_id)
-        filters = (wanted.category, wanted.action, wanted.action_prefix)
-        async with self.reading_for(caller, name) as connection:
-            rows = await connection.fetch(self._sql[name], caller.company_id, *arguments, *filters, limit)
-        events = [to_stored(row, caller.region) for row in rows]
-        return [(event, Position(event.timestamp, _tie(event, whole_company))) for event in events]
 
     async def chain(self, caller: Principal, workspace_id: str) -> tuple[Head, int | None] | None:
         """The head of the workspace's chain and when it moved (microseconds); ``None`` when it is not the caller's."""
@@ -106,6 +83,27 @@ class Store:
         if row is None:
             return None
         return (START, None) if row["seq"] is None else (Head(row["seq"], row["hash"]), row["updated_at"])
+
+    async def workspaces(self, caller: Principal, after: Position | None, limit: int) -> list[Row]:
+        """Up to ``limit`` of the caller's workspaces behind ``after``: id, name, kind, archived_at, created_at, seq."""
+        scope = (caller.company_id, caller.workspace_id)
+        async with self.reading_for(caller, "workspaces") as connection:
+            return await connection.fetch(self._sql["workspaces_of_company"], *scope, _id(after), limit)
+
+    async def projects(self, caller: Principal, workspace_id: str, after: Position | None, limit: int) -> list[Row] | None:
+        """Up to ``limit`` of the workspace's projects behind ``after``: id, name, created_at. ``None`` when it is not the caller's."""
+        scope = (caller.company_id, caller.workspace_id, workspace_id)
+        async with self.reading_for(caller, "projects") as connection:
+            rows = await connection.fetch(self._sql["projects_of_workspace"], *scope, _id(after), limit)
+        return [row for row in rows if row["id"] is not None] if rows else None
+
+    async def usage(self, caller: Principal) -> Row:
+        """The company's plan, its limits (JSON), and what there is in the caller's scope: events, workspaces, projects, keys."""
+        async with self.reading_for(caller, "usage") as connection:
+            row = await connection.fetchrow(self._sql["usage_of_company"], caller.company_id, caller.workspace_id)
+        if row is None:
+            raise LookupError(f"company {caller.company_id} has a key and no row")
+        return row
 
     async def rejections(
         self, caller: Principal, workspace_id: str | None, after: Position | None, limit: int
@@ -158,8 +156,8 @@ class Store:
             self._metrics.query_seconds.labels(query, region).observe(perf_counter() - started)
 
 
-def _tie(event: StoredEvent, whole_company: bool) -> bytes:
-    return UUID(event.id).bytes if whole_company else _SEQ.pack(event.seq)
+def _id(after: Position | None) -> UUID:
+    return UUID(bytes=after.tie) if after else _NO_ID
 
 
 def _edge(after: Position | None) -> tuple[int, int, int, int]:

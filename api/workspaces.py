@@ -1,16 +1,54 @@
-"""``/v1/workspaces``: the heads of their chains."""
+"""``/v1/workspaces``: the workspaces of a company, their projects, and the heads of their chains."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any
+
 import orjson
-from fastapi import APIRouter, Depends, Response
+from fastapi import APIRouter, Depends, Query, Response
 
 from api import answers, models, parameters
 from api.context import Caller, PartsOf
-from api.events import check_id
-from schemas.problems import NotFound, Unauthorized, ValidationFailed
+from api.cursor import Cursors, Position, Question
+from api.events import check_id, question
+from api.parameters import WorkspaceQuery
+from ops.db import Row
+from schemas.problems import NotFound, ValidationFailed
 
 router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
+
+
+@router.get(
+    "",
+    summary="Workspaces, oldest first",
+    dependencies=[Depends(parameters.once)],
+    response_class=Response,
+    responses=answers.documented(models.WorkspacePage, ValidationFailed),
+)
+async def list_workspaces(asked: Annotated[WorkspaceQuery, Query()], caller: Caller, parts: PartsOf) -> Response:
+    """The company's workspaces, archived ones and its AUDIT workspace included; for a workspace key, its own."""
+    bound = question("workspaces", caller, {})
+    after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
+    found = await parts.store.workspaces(caller, after, asked.limit + 1)
+    return _page(found, asked.limit, parts.cursors, bound, _workspace)
+
+
+@router.get(
+    "/{id}/projects",
+    summary="Projects of a workspace, oldest first",
+    dependencies=[Depends(parameters.once)],
+    response_class=Response,
+    responses=answers.documented(models.ProjectPage, ValidationFailed, NotFound),
+)
+async def list_projects(id: str, asked: Annotated[WorkspaceQuery, Query()], caller: Caller, parts: PartsOf) -> Response:
+    """What an event's `projectId` may be."""
+    bound = question("projects", caller, {"id": check_id(id)})
+    after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
+    found = await parts.store.projects(caller, id, after, asked.limit + 1)
+    if found is None:
+        raise NotFound
+    return _page(found, asked.limit, parts.cursors, bound, lambda row: _project(row, id))
 
 
 @router.get(
@@ -18,7 +56,7 @@ router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
     summary="The newest link of the workspace's chain",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(models.Chain, ValidationFailed, Unauthorized, NotFound),
+    responses=answers.documented(models.Chain, ValidationFailed, NotFound),
 )
 async def get_chain(id: str, caller: Caller, parts: PartsOf) -> Response:
     """Note seq and hash down somewhere safe: together they fix every event up to there. Seq 0 before the first event."""
@@ -28,3 +66,23 @@ async def get_chain(id: str, caller: Caller, parts: PartsOf) -> Response:
     head, moved_at = found
     body = {"workspaceId": id, "seq": head.seq, "hash": head.hash.hex(), "updatedAt": answers.time(moved_at)}
     return answers.json(orjson.dumps(body))
+
+
+def _page(found: Sequence[Row], limit: int, cursors: Cursors, bound: Question, shown: Callable[[Row], dict[str, Any]]) -> Response:
+    more = cursors.write(bound, Position(0, found[limit - 1]["id"].bytes)) if len(found) > limit else None
+    return answers.page((orjson.dumps(shown(row)) for row in found[:limit]), more)
+
+
+def _workspace(row: Row) -> dict[str, Any]:
+    return {
+        "id": str(row["id"]),
+        "name": row["name"],
+        "kind": row["kind"],
+        "archivedAt": answers.time(row["archived_at"]),
+        "createdAt": answers.time(row["created_at"]),
+        "seq": row["seq"],
+    }
+
+
+def _project(row: Row, workspace_id: str) -> dict[str, Any]:
+    return {"id": str(row["id"]), "workspaceId": workspace_id, "name": row["name"], "createdAt": answers.time(row["created_at"])}

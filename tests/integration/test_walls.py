@@ -15,7 +15,9 @@ import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
 
-from api.store import EventFilter, Store
+from api.asked import EventFilter
+from api.finder import Finder
+from api.store import PLANNING, Store
 from ingest.store import Store as IngestStore
 from ops.auth import Principal
 from ops.db import Pool, Timeouts, load_queries, open_pool, tenant_transaction
@@ -30,7 +32,7 @@ from tests.support.stack import LocalStack
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 LIMITS = PlanLimits(7, None, None, None, (), 0, True, (), None, None)
-ALL_TIME = EventFilter(None, 0, 2**52, None, None, None, descending=True)
+ALL_TIME = EventFilter(None, 0, 2**52, descending=True)
 EVENTS = 5
 REQUESTS = 1000
 AT_ONCE = 8
@@ -102,7 +104,7 @@ async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
     """The API's pool, of one connection: nothing is reset between requests but what they end themselves."""
     url = servers.settings(Role.API).database_url(Region.US)
     timeouts = Timeouts(statement=5.0)
-    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts)
+    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts, parameters=PLANNING)
     yield opened
     opened.terminate()
 
@@ -114,6 +116,7 @@ class Traffic:
         self._pool = pool
         self._sides = sides
         self._store = Store({Region.US: pool}, Metrics(CollectorRegistry()))
+        self._finder = Finder(self._store)
         self._random = random.Random(seed)
         self._places = asyncio.Semaphore(AT_ONCE)
         self.fates: Counter[str] = Counter()
@@ -130,7 +133,7 @@ class Traffic:
             self.fates[await kind(side)] += 1
 
     async def read(self, side: Side) -> str:
-        found = await self._store.events(side.caller, ALL_TIME, None, 100)
+        found = await self._finder.events(side.caller, ALL_TIME, None, 100)
         assert {event.id for event, _ in found} == side.events
         return "read"
 
@@ -329,19 +332,3 @@ async def test_ingest_asks_for_each_companys_own(servers: LocalStack, superuser:
         assert await store.outcomes({event: foreign, rejected: foreign}) == ({}, {})
         assert await store.projects(company, str(workspace.id), [project]) == {project}
         assert await store.projects(foreign, str(workspace.id), [project]) == set()
-
-
-@pytest.mark.parametrize("query", ["workspace_events_desc", "workspace_events_asc"])
-async def test_a_page_comes_out_of_its_index_in_order_behind_the_walls_too(
-    pool: Pool, sides: tuple[Side, Side], superuser: Database, query: str
-) -> None:
-    """What the planner expects of a policy decides whether a page costs 51 rows or a sort of the whole workspace."""
-    side, workspace = sides[0], sides[0].tenant.workspaces[0].id
-    await superuser.execute(_MANY_EVENTS, workspace, uuid4().int >> 70)
-    await superuser.execute("ANALYZE events, workspace")
-    edge = (2**52, 2**40, 0) if query.endswith("desc") else (0, 0, 2**52)
-    async with pool.acquire() as connection, tenant_transaction(connection, side.company, readonly=True):
-        plan = await connection.fetch(f"EXPLAIN {load_queries('api')[query]}", side.company, workspace, *edge, None, None, None, 51)
-    text = "\n".join(row[0] for row in plan)
-    assert "using events_time on events" in text, text
-    assert "Sort" not in text, text

@@ -41,8 +41,8 @@ def test_each_statement_of_a_tenants_request_names_the_company(path: Path, name:
     assert names_it or name in NOBODYS
 
 
-@pytest.mark.parametrize("name", ["event_by_id", "rejection_by_id", "workspace_events_desc", "workspace_events_asc"])
-def test_reads_by_id_and_of_a_workspace_name_that_too(name: str) -> None:
+@pytest.mark.parametrize("name", ["event_by_id", "event_by_alias", "rejection_by_id"])
+def test_reads_by_id_name_the_workspace_too(name: str) -> None:
     assert "workspace_id = $" in load_queries("api")[name]
 
 

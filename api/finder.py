@@ -1,0 +1,107 @@
+"""Finding events. Either they are frequent, and a short walk along the list meets enough of them; or they are rare,
+and the search table names them all. Each statement is an answer of its own, of one snapshot (ops/docs/query.md).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from api.asked import EventFilter
+from api.cursor import Position
+from api.store import Store
+from ops.auth import Principal
+from ops.db import Connection, Row, load_queries
+from ops.rows import to_stored
+from schemas.event import StoredEvent
+from schemas.tokens import event_tokens
+
+_WALK_AN_EVENT = 80
+_SHORTEST_WALK = 2000
+_MOST_CANDIDATES = 1000
+
+Found = tuple[StoredEvent, Position]
+
+
+class _Search(NamedTuple):
+    """A statement for candidates: which events of a list they are, and what is still to be seen of each."""
+
+    name: str
+    by: Sequence[int] | str
+    walk: tuple[int, ...] = ()
+    tokens: frozenset[int] = frozenset()
+
+
+class Finder:
+    """Finds events in the regions' databases."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._sql = load_queries("api", "events.sql")
+
+    async def events(self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int) -> list[Found]:
+        """Up to ``limit`` events of the caller's behind ``after``, each with its position. Raises ``Unavailable``."""
+        edge = after or wanted.first()
+        tokens = wanted.tokens(caller.company_id)
+        walk = max(_SHORTEST_WALK, limit * _WALK_AN_EVENT)
+        async with self._store.reading_for(caller, "events") as connection:
+            look = _Look(connection, self._sql, caller, wanted)
+            if wanted.idempotency_key is not None:
+                search = _Search("found_by_key", wanted.idempotency_key, tokens=frozenset(tokens))
+            elif wanted.words is not None:
+                search = _Search("found_by_words", tokens, (walk,))
+            elif (found := await look.walk(edge, walk, limit)) is not None:
+                return found
+            else:
+                search = _Search("found", tokens)
+            return await look.search(search, edge, limit)
+
+
+class _Look:
+    """One caller's look for one list, in one transaction."""
+
+    def __init__(self, connection: Connection, sql: Any, caller: Principal, wanted: EventFilter) -> None:
+        self._connection = connection
+        self._sql = sql
+        self._region = caller.region
+        self._wanted = wanted
+        self._asked = (caller.company_id, wanted.event_filter(), wanted.workspace_id)
+
+    async def walk(self, edge: Position, steps: int, limit: int) -> list[Found] | None:
+        """The first ``limit`` events that are asked for, if so many are met within ``steps`` or the list ends there; else ``None``."""
+        name = f"walk_{self._wanted.sort}_{'desc' if self._wanted.descending else 'asc'}"
+        place = self._wanted.event_place(edge)
+        rows = await self._connection.fetch(self._sql[name], *self._asked, place, steps, limit)
+        found = [row for row in rows if row["is_asked"]]
+        is_cut_short = bool(rows) and rows[-1]["number"] == steps
+        return None if len(found) < limit and is_cut_short else self._shown(found)
+
+    async def search(self, search: _Search, edge: Position, limit: int) -> list[Found]:
+        """The first ``limit`` events that are asked for among the candidates, which are asked for again until there are enough.
+
+        A candidate is none after all when what it was found by has been erased.
+        """
+        found: list[Row] = []
+        most = limit
+        while True:
+            candidates = await self._candidates(search, edge, most)
+            found += [row for row in candidates if row["is_asked"] and self._has(search.tokens, row)]
+            if len(found) >= limit or len(candidates) < most:
+                return self._shown(found[:limit])
+            edge = self._wanted.position(candidates[-1])
+            most = min(most * 4, _MOST_CANDIDATES)
+
+    async def _candidates(self, search: _Search, edge: Position, most: int) -> list[Row]:
+        """The list's next ``most``, in its order."""
+        wanted = self._wanted
+        order = (wanted.sort, wanted.descending)
+        place = wanted.event_place(edge)
+        rows = await self._connection.fetch(self._sql[search.name], *self._asked, place, search.by, *order, most, *search.walk)
+        place_of: Callable[[Row], Position] = wanted.position
+        return sorted(rows, key=place_of, reverse=wanted.descending)[:most]
+
+    def _has(self, tokens: frozenset[int], row: Row) -> bool:
+        return not tokens or tokens.issubset(event_tokens(to_stored(row, self._region)))
+
+    def _shown(self, rows: Sequence[Row]) -> list[Found]:
+        return [(to_stored(row, self._region), self._wanted.position(row)) for row in rows]
