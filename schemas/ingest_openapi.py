@@ -134,7 +134,10 @@ _IDEMPOTENCY: Final = {
     "in": "header",
     "schema": {"type": "string", "pattern": "^[ -~]{1,255}$"},
     "example": "login-ses_501",
-    "description": "Makes it safe to send the event again.",
+    "description": (
+        "Makes it safe to send the event again: a key of the workspace stands for one event, for as long as that is hot and at least "
+        "24 hours. The same as the field `idempotencyKey`; where both are sent they must be equal. On a batch it is refused."
+    ),
 }
 
 PATHS: Final[Json] = {
@@ -176,7 +179,8 @@ PATHS: Final[Json] = {
             "summary": "Record up to a thousand events at once",
             "description": (
                 f"A JSON array, or NDJSON: at most {MAX_BATCH_EVENTS:,} events and {MAX_BATCH_BYTES >> 20} MiB. "
-                "All or nothing: one bad event refuses the batch, naming its index and field. Idempotency keys go into the events."
+                "All or nothing: one bad event refuses the batch, naming its index and field. Idempotency keys go into the events: "
+                "those that are replays are not stored again."
             ),
             "security": [WORKSPACE_KEY],
             "parameters": [_CODING],
