@@ -6,13 +6,23 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from ops import kafka
 from ops.local.environment import Role
+from ops.metrics import Metrics
 from ops.settings import Settings
+from schemas.event import StoredEvent
+from sinks.batch import DEAD_IN_A_ROW
+from sinks.fates import Dead
+from sinks.search.handle import SearchRow
+from sinks.search.handle import handle as search_handle
+from tests.support.chains import Chain
+from tests.support.managing import Database
 from tests.support.sinking import (
-    Database,
+    REGION,
     Topic,
     assert_whole,
     forget_records,
+    indexed,
     new_chain,
     open_topic,
     persist,
@@ -121,3 +131,135 @@ async def test_what_retention_removed_comes_from_postgres(settings: Settings, to
         await until_indexed(superuser, busy)
     await assert_whole(superuser, quiet, lost)
     await assert_whole(superuser, busy, first + more)
+
+
+async def test_a_record_that_can_not_be_read_is_told_of_and_its_event_comes_from_postgres(
+    settings: Settings, topic: Topic, superuser: Database
+) -> None:
+    chain = new_chain()
+    events = await persist(superuser, chain, chain.events(4))
+    async with sinking(settings) as metrics:
+        await topic.announce(events[:1])
+        await topic.put(chain.workspace_id, [b"garbage"])
+        await topic.announce(events[2:])
+        await until_indexed(superuser, chain)
+        assert value(metrics, "hyrelog_sink_dead_letters_total") == 1
+    await assert_whole(superuser, chain, events)
+    letter = await superuser.fetchrow("SELECT * FROM search_dead ORDER BY id DESC LIMIT 1")
+    assert letter
+    assert (letter["workspace_id"], letter["reason"]) == (None, "undecodable: not an event of a known schema")
+    assert letter["record_offset"] is not None
+
+
+def _refusing(event: StoredEvent) -> SearchRow:
+    """A sink that can't take some events, and stumbles over others."""
+    if event.action == "refused":
+        raise Dead("refused")
+    if event.action == "stumbled":
+        raise KeyError("ada@test")
+    row = search_handle(event)
+    return row._replace(tokens="{none}") if event.action == "misfit" else row
+
+
+async def test_an_event_that_the_sink_can_not_take_is_kept_as_a_dead_letter(settings: Settings, topic: Topic, superuser: Database) -> None:
+    """Whoever finds out: the sink, by an error of its own, or the database. Its neighbours are taken, and it is told of once."""
+    chain = new_chain()
+    made = [chain.event(action=action) for action in ("good", "refused", "good", "misfit", "stumbled", "good", "good")]
+    events = await persist(superuser, chain, made)
+    async with sinking(settings, _refusing) as metrics:
+        await topic.announce(events[:5])
+        await topic.announce(events[5:6])
+        await topic.announce(events[6:])
+        await until_indexed(superuser, chain)
+        assert value(metrics, "hyrelog_sink_dead_letters_total") == 3
+    await assert_whole(superuser, chain, [event for event in events if event.action == "good"])
+    letters = await superuser.fetch("SELECT seq, reason FROM search_dead WHERE workspace_id = $1 ORDER BY seq", chain.workspace_id)
+    reasons = ["refused", "refused by PostgreSQL: InvalidTextRepresentationError", "handling failed: KeyError"]
+    assert [tuple(letter) for letter in letters] == list(zip([2, 4, 5], reasons, strict=True))
+
+
+async def test_a_sink_that_can_take_nothing_stands_still_and_loses_nothing(settings: Settings, topic: Topic, superuser: Database) -> None:
+    """Nobody wants a day's events among the dead letters because of a bad release."""
+    chain = new_chain()
+    events = await persist(superuser, chain, [chain.event(action="refused") for _ in range(DEAD_IN_A_ROW + 1)])
+    async with sinking(settings, _refusing) as metrics:
+        await topic.announce(events)
+        await until(lambda: _is(metrics, "hyrelog_sink_stopped", 1))
+    assert await superuser.fetchval("SELECT count(*) FROM search_dead WHERE workspace_id = $1", chain.workspace_id) == 0
+    async with sinking(settings):
+        await until_indexed(superuser, chain)
+    await assert_whole(superuser, chain, events)
+
+
+async def _is(metrics: Metrics, name: str, wanted: float) -> bool:
+    return value(metrics, name) == wanted
+
+
+async def test_partitions_are_shared_out_and_taken_over(settings: Settings, topic: Topic, superuser: Database) -> None:
+    """Two processes, then one, then two: each event has one row, and both did some of the work."""
+    quick = settings.model_copy(update={"sinks_session_timeout_seconds": 6.0})
+    chains = [new_chain(partition) for partition in range(8)]
+    made = {chain.workspace_id: await persist(superuser, chain, chain.events(900)) for chain in chains}
+
+    async def announce(first: int, last: int) -> None:
+        for chain in chains:
+            await topic.announce(made[chain.workspace_id][first:last])
+
+    async with sinking(quick) as one:
+        await announce(0, 300)
+        async with sinking(quick) as two:
+            await announce(300, 600)
+            await until(lambda: _is_above(two, "hyrelog_sink_events_total", 0))
+        await announce(600, 900)
+        for chain in chains:
+            await until_indexed(superuser, chain)
+        assert value(one, "hyrelog_sink_events_total") + value(two, "hyrelog_sink_events_total") == 8 * 900
+    for chain in chains:
+        await assert_whole(superuser, chain, made[chain.workspace_id])
+
+
+async def _is_above(metrics: Metrics, name: str, least: float) -> bool:
+    return value(metrics, name) > least
+
+
+async def test_lag_is_told_while_it_lasts(settings: Settings, topic: Topic, superuser: Database) -> None:
+    chain = new_chain()
+    events = await persist(superuser, chain, chain.events(5))
+    lock = superuser.transaction()
+    async with sinking(settings) as metrics:
+        await topic.announce(events[:1])
+        await until(lambda: _has(superuser, chain, 1))
+        await lock.start()
+        await superuser.execute("LOCK TABLE search")
+        await topic.announce(events[1:])
+        await until(lambda: _is(metrics, "hyrelog_sink_lag_records", 4))
+        await until(lambda: _is_above(metrics, "hyrelog_sink_lag_seconds", 1))
+        await lock.rollback()
+        await until_indexed(superuser, chain)
+        await until(lambda: _is(metrics, "hyrelog_sink_lag_records", 0))
+        assert value(metrics, "hyrelog_sink_lag_seconds") == 0
+    await assert_whole(superuser, chain, events)
+
+
+async def _has(database: Database, chain: Chain, count: int) -> bool:
+    return len(await indexed(database, chain)) == count
+
+
+async def test_a_topic_made_anew_is_noticed(settings: Settings, topic: Topic, superuser: Database, servers: LocalStack) -> None:
+    """Offsets begin again, so that the stored position would pass over what is new. What the old topic held comes from Postgres."""
+    chain, quiet = new_chain(5), new_chain(5)
+    async with sinking(settings) as metrics:
+        first = await persist(superuser, chain, chain.events(40))
+        await topic.announce(first)
+        await until_indexed(superuser, chain)
+        lost = await persist(superuser, quiet, quiet.events(3))
+        await kafka.delete_topics(settings, REGION)
+        await kafka.ensure_topics(settings.model_copy(update={"regions": (REGION,)}))
+        more = await persist(superuser, chain, chain.events(30))
+        async with open_topic(servers) as anew:
+            await anew.announce(more)
+            await until_indexed(superuser, chain)
+            await until_indexed(superuser, quiet)
+        assert value(metrics, "hyrelog_sink_gaps_total", reason="recreated") >= 1
+    await assert_whole(superuser, chain, first + more)
+    await assert_whole(superuser, quiet, lost)
