@@ -54,8 +54,8 @@ _OLD_KEY: Json = _KEY | {"id": KEY, "prefix": "hlk_us_ws_81c0", "status": "ROTAT
 _REJECTION: Json = {
     "id": EVENT,
     "workspaceId": WORKSPACE,
-    "reason": "POISON",
-    "detail": "The database would not have it.",
+    "reason": "NOT_STORABLE",
+    "detail": "The event holds what can't be stored.",
     "receivedAt": RECEIVED,
     "rejectedAt": LATER,
 }
@@ -110,7 +110,7 @@ def of(schema: Json, operation: str) -> Json:
     if "anyOf" in schema:
         named = (option["$ref"].rpartition("/")[2] for option in schema["anyOf"])
         return {"examples": {name: {"value": _shapes()[name]} for name in named}}
-    name = _name(schema) or schema.get("type")
+    name: str = _name(schema) or schema.get("type", "")
     value = _bodies().get((operation, name), _shapes().get(name))
     return {} if value is None else {"example": value}
 
@@ -136,7 +136,7 @@ def _shapes() -> Json:
     head = {"workspaceId": WORKSPACE, "seq": 1, "hash": first.hash.hex(), "updatedAt": LATER}
     return {
         "Event": orjson.loads(render(first, verification=True)),
-        "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "POISON"},
+        "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "NOT_STORABLE"},
         "EventPage": {"data": [_shown()], "nextCursor": _CURSOR, "hotSince": None},
         "Chain": head,
         "WorkspacePage": {"data": [_WORKSPACE], "nextCursor": None},

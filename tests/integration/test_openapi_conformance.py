@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import SearchStrategy
 from schemathesis import Case, GenerationMode
 
-from tests.support.conformance import sayable, strict, try_each
+from tests.support.conformance import operations, sayable, strict, try_each
 from tests.support.documents import document
 from tests.support.doors import bearer
 from tests.support.posting import Producer
@@ -25,7 +25,7 @@ EXAMPLES = 25
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 DOCUMENT = document()
 SCHEMA = schemathesis.openapi.from_dict(strict(DOCUMENT))
-OPERATIONS = {found.ok().label: found.ok() for found in SCHEMA.get_all_operations()}
+OPERATIONS = {found.label: found for found in operations(SCHEMA)}
 SECURED = [label for label, operation in OPERATIONS.items() if "security" in operation.definition.raw]
 TAKING = [label for label, operation in OPERATIONS.items() if operation.definition.raw["parameters"] or operation.body]
 NO_GOOD_KEYS: tuple[Mapping[str, str], ...] = (

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from copy import deepcopy
 from typing import Any
 
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.strategies import SearchStrategy
-from schemathesis import Case
+from schemathesis import APIOperation, BaseSchema, Case
+from schemathesis.core.result import Ok
 
 from schemas.openapi import Json
 
@@ -27,6 +28,13 @@ def strict(document: Json) -> Json:
             operation["parameters"] = [each for each in operation.get("parameters", ()) if each["name"] not in _UNSAYABLE]
             operation.get("requestBody", {"content": {}})["content"].pop("application/x-ndjson", None)
     return closed
+
+
+def operations(schema: BaseSchema[Any]) -> Iterator[APIOperation[Any, Any, Any, Any]]:
+    """Every operation of a document, none of which may be beyond understanding."""
+    for result in schema.get_all_operations():
+        assert isinstance(result, Ok), result.err()
+        yield result.ok()
 
 
 def _closed(shape: Any) -> Any:
