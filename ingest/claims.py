@@ -1,8 +1,8 @@
 """Claims of idempotency keys: which id a keyed event is published under, and whether its key was used before (contract §2).
 
 A claim only proposes; the chain worker decides (ops/docs/idempotency.md). So whatever goes wrong here costs an alias, never
-an event: what can't be claimed in time is published without. Concurrent requests share a statement: while one is under way
-the next ones gather, so that load makes statements larger instead of more.
+an event: what can't be claimed in time is published without. Concurrent requests share a statement: while one is under way,
+or has only just begun, the next ones gather, so that load makes statements larger instead of more.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ _LOG = log.get(__name__)
 _PATIENCE_SECONDS = 0.25
 _BREAK_SECONDS = 1.0
 _MAX_GATHERED = 5_000
+_PACE_SECONDS = 0.004
+"""From one statement to the next: alone in one, a claim takes 130 µs of this process, among sixteen 15."""
 
 
 class Table(Protocol):
@@ -101,6 +103,7 @@ class Claims:
         self._pump: asyncio.Task[None] | None = None
         self._releases: set[asyncio.Task[None]] = set()
         self._closed_until = 0.0
+        self._next = 0.0
         self._seconds = metrics.claim_seconds.labels(region.value).observe
         self._unclaimed = metrics.unclaimed.labels(region.value).inc
 
@@ -157,10 +160,19 @@ class Claims:
     async def _run(self) -> None:
         try:
             while self._gathering.tickets:
+                await self._pace()
                 full, self._gathering = self._gathering, _Round()
-                await self._ask(full)
+                if full.tickets:
+                    await self._ask(full)
         finally:
             self._pump = None
+
+    async def _pace(self) -> None:
+        """Wait until it is time for the next statement: not at all when few come."""
+        loop = asyncio.get_running_loop()
+        if (pause := self._next - loop.time()) > 0:
+            await asyncio.sleep(pause)
+        self._next = loop.time() + _PACE_SECONDS
 
     async def _ask(self, full: _Round) -> None:
         """One statement. Should its answer come after all have gone, then what it claimed is on its way already."""

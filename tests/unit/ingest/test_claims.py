@@ -102,6 +102,16 @@ async def test_what_comes_while_a_statement_is_under_way_shares_the_next_one(cla
     assert database.statements == [["1"], ["2", "3", "4"]]
 
 
+async def test_under_load_statements_grow_instead_of_becoming_more(claims: Claims, database: Database) -> None:
+    asking = []
+    for number in range(50):
+        asking.append(asyncio.create_task(standing(claims, str(number), str(number))))
+        for _turn in range(5):
+            await asyncio.sleep(0)
+    assert set(await asyncio.gather(*asking)) == {Standing.FRESH}
+    assert len(database.statements) < 15
+
+
 async def test_a_database_that_hangs_delays_a_few_requests_and_the_next_ones_not_at_all(
     claims: Claims, database: Database, metrics: Metrics
 ) -> None:
