@@ -1,7 +1,9 @@
-"""``demo.env``: what a client of the local stack needs, in a file that only its owner can read."""
+"""``demo.env``: what a client of the local stack needs, in a file that only its owner can read; and the same for Postman."""
 
 from __future__ import annotations
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 
 from ops.local.environment import Role, database_name, database_url, object_store, service_settings
@@ -11,14 +13,31 @@ from schemas.keys import Scope, make_key
 from schemas.topics import REGIONS
 
 FILE = "demo.env"
+POSTMAN_FILE = "hyrelog.postman_environment.json"
+_POSTMAN_NAMES = {
+    "HYRELOG_URL": "baseUrl",
+    "HYRELOG_WORKSPACE_KEY": "workspaceKey",
+    "HYRELOG_COMPANY_KEY": "companyKey",
+    "HYRELOG_INTERNAL_TOKEN": "internalToken",
+    "HYRELOG_WORKSPACE_ID": "workspaceId",
+    "HYRELOG_PROJECT_ID": "projectId",
+}
 
 
 def write_demo_env(state: State) -> Path:
-    """Seed the demo's company where it is missing and write the file. Returns its path."""
+    """Seed the demo's company where it is missing and write both files. Returns the first one's path."""
     tenant = seed_demo(state, service_settings(state, Role.ADMIN), SeedSettings())
     path = state.root / FILE
-    write_private(path, "".join(f"{name}={value}\n" for name, value in _values(state, tenant).items()))
+    values = _values(state, tenant)
+    write_private(path, "".join(f"{name}={value}\n" for name, value in values.items()))
+    write_private(state.root / POSTMAN_FILE, postman_environment(values))
     return path
+
+
+def postman_environment(values: Mapping[str, str]) -> str:
+    """The variables of ``demo.env`` under the names that the Postman collection has for them, as a file that Postman imports."""
+    named = [{"key": name, "value": values[ours], "type": "secret", "enabled": True} for ours, name in _POSTMAN_NAMES.items()]
+    return json.dumps({"name": "HyreLog demo", "values": named, "_postman_variable_scope": "environment"}, indent=2)
 
 
 def read_env(path: Path) -> dict[str, str]:

@@ -30,7 +30,7 @@ def strict(document: Json) -> Json:
     return closed
 
 
-def operations(schema: BaseSchema[Any]) -> Iterator[APIOperation[Any, Any, Any, Any]]:
+def operations(schema: BaseSchema) -> Iterator[APIOperation[Any, Any, Any, Any]]:
     """Every operation of a document, none of which may be beyond understanding."""
     for result in schema.get_all_operations():
         assert isinstance(result, Ok), result.err()

@@ -1,0 +1,199 @@
+"""The Postman collection (format v2.1) of the OpenAPI document: a folder a tag, in an order that runs from top to bottom.
+
+``python -m api.postman > ops/docs/hyrelog.postman_collection.json`` writes it anew.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import orjson
+
+from api import examples
+from api.app import create_app
+from api.document import build, operations_of
+from ops.settings import Settings
+from schemas.openapi import COMPANY_KEY, INTERNAL_TOKEN, WORKSPACE_KEY, Json
+
+_FORMAT = "https://schema.getpostman.com/json/collection/v2.1.0/collection.json"
+_GIVEN = {
+    "workspaceKey": "A workspace's API key.",
+    "companyKey": "Its company's API key; to manage, one that is bound to addresses.",
+    "internalToken": "INTERNAL_TOKEN, for the operator's routes.",
+    "workspaceId": "The workspace of the key.",
+    "projectId": "A project of that workspace.",
+}
+_OF_EXAMPLES = {examples.WORKSPACE: "{{workspaceId}}", examples.PROJECT: "{{projectId}}"}
+_SENT = {"Prefer", "region"}
+"""Parameters that are sent as they stand in their example; all others are there to be ticked."""
+_MADE = ("200", "201", "202")
+
+
+@dataclass(frozen=True, slots=True)
+class _Operation:
+    """An operation, the variables that its path takes, and the one that its answer gives."""
+
+    path: str
+    method: str
+    entry: Json
+
+    @property
+    def takes(self) -> set[str]:
+        """``workspaceId`` for ``/v1/workspaces/{id}``."""
+        return {_variable(self.path, step) for step in self.path.split("/") if step.startswith("{")}
+
+    @property
+    def gives(self) -> str | None:
+        """``keyId`` for a POST to ``…/keys``: what is made is answered with its id."""
+        noun = self.path.rpartition("/")[2]
+        return f"{noun.removesuffix('s')}Id" if self.method == "post" and noun.endswith("s") else None
+
+
+def collection(document: Json) -> Json:
+    """The collection of an OpenAPI document that has examples throughout."""
+    operations = [_Operation(*found) for found in operations_of(document)]
+    folders = [
+        {"name": tag["name"], "description": tag["description"], "item": [_item(each) for each in _in_order(operations, tag["name"])]}
+        for tag in document["tags"]
+    ]
+    return {
+        "info": {"name": document["info"]["title"], "description": document["info"]["description"], "schema": _FORMAT},
+        "variable": [{"key": name, "value": value, "description": text} for name, value, text in _variables(document, operations)],
+        "item": folders,
+    }
+
+
+def _variables(document: Json, operations: list[_Operation]) -> Iterator[tuple[str, str, str]]:
+    """Name, value and description."""
+    (server,) = document["servers"]
+    yield "baseUrl", server["variables"]["baseUrl"]["default"], server["description"]
+    for name, text in _GIVEN.items():
+        yield name, "", text
+    for each in operations:
+        if each.gives:
+            yield each.gives, "", f"Set by “{each.entry['summary']}”."
+        if each.path.endswith("{fingerprint}"):
+            yield "fingerprint", each.entry["parameters"][0]["example"], each.entry["parameters"][0]["description"]
+
+
+def _in_order(operations: list[_Operation], tag: str) -> Iterator[_Operation]:
+    """Those of a tag: what gives a variable comes before what takes it."""
+    waiting = [each for each in operations if tag in each.entry["tags"]]
+    while waiting:
+        yet_to_come = {each.gives for each in waiting}
+        ready = next(each for each in sorted(waiting, key=lambda one: one.gives is None) if not each.takes & yet_to_come - {each.gives})
+        waiting.remove(ready)
+        yield ready
+
+
+def _item(operation: _Operation) -> Json:
+    entry = operation.entry
+    request = _request(operation)
+    return {
+        "name": entry["summary"],
+        "event": [{"listen": "test", "script": {"type": "text/javascript", "exec": _script(operation)}}],
+        "request": request,
+        "response": [_saved(status, entry["responses"][status], request) for status in _MADE if status in entry["responses"]],
+    }
+
+
+def _request(operation: _Operation) -> Json:
+    entry = operation.entry
+    parameters = entry.get("parameters", ())
+    headers = [_parameter(each) for each in parameters if each["in"] == "header"]
+    request = {
+        "method": operation.method.upper(),
+        "description": entry["description"],
+        "auth": _auth(entry.get("security", [])),
+        "header": headers,
+        "url": _url(operation.path, [_parameter(each) for each in parameters if each["in"] == "query"]),
+    }
+    if "requestBody" in entry:
+        headers.append({"key": "Content-Type", "value": "application/json"})
+        request["body"] = {"mode": "raw", "raw": _text(entry["requestBody"]), "options": {"raw": {"language": "json"}}}
+    return request
+
+
+def _url(path: str, query: list[Json]) -> Json:
+    steps = [f"{{{{{_variable(path, step)}}}}}" if step.startswith("{") else step for step in path.strip("/").split("/")]
+    sent = "&".join(f"{each['key']}={each['value']}" for each in query if not each["disabled"])
+    return {"raw": "{{baseUrl}}/" + "/".join(steps) + (f"?{sent}" if sent else ""), "host": ["{{baseUrl}}"], "path": steps, "query": query}
+
+
+def _parameter(parameter: Json) -> Json:
+    name, value = parameter["name"], str(parameter["example"])
+    disabled = name not in _SENT
+    return {"key": name, "value": _OF_EXAMPLES.get(value, value), "description": parameter["description"], "disabled": disabled}
+
+
+def _variable(path: str, step: str) -> str:
+    """The collection's name of what stands in a path: ``id`` says too little."""
+    name = step.strip("{}")
+    noun = path.partition(f"/{step}")[0].rpartition("/")[2]
+    return f"{noun.removesuffix('s')}Id" if name == "id" else name
+
+
+def _auth(ways: list[Json]) -> Json:
+    if INTERNAL_TOKEN in ways:
+        return {"type": "apikey", "apikey": _pairs(key="x-internal-token", value="{{internalToken}}", **{"in": "header"})}
+    for way, variable in ((WORKSPACE_KEY, "workspaceKey"), (COMPANY_KEY, "companyKey")):
+        if way in ways:
+            return {"type": "bearer", "bearer": _pairs(token=f"{{{{{variable}}}}}")}
+    return {"type": "noauth"}
+
+
+def _pairs(**values: str) -> list[Json]:
+    return [{"key": name, "value": value, "type": "string"} for name, value in values.items()]
+
+
+def _text(body: Json) -> str:
+    """The body's example as it is sent, with what a workspace has of its own as variables."""
+    content: Json = body["content"]["application/json"]
+    text = orjson.dumps(content["example"], option=orjson.OPT_INDENT_2).decode()
+    for example, variable in _OF_EXAMPLES.items():
+        text = text.replace(example, variable)
+    return text
+
+
+def _script(operation: _Operation) -> list[str]:
+    statuses = ", ".join(operation.entry["responses"])
+    lines = [
+        f'pm.test("the status is a documented one", () => pm.expect(pm.response.code).to.be.oneOf([{statuses}]));',
+        'pm.test("the answer has a trace id", () => pm.expect(pm.response.headers.get("X-Trace-Id")).to.match(/^[0-9a-f]{32}$/));',
+    ]
+    if operation.gives:
+        lines.append(f'if (pm.response.code < 300) pm.collectionVariables.set("{operation.gives}", pm.response.json().id);')
+    return lines
+
+
+def _saved(status: str, answer: Json, request: Json) -> Json:
+    """An answer to look at without asking."""
+    kind, content = next(iter(answer["content"].items()))
+    value = content.get("example", next((each["value"] for each in content.get("examples", {}).values()), None))
+    return {
+        "name": answer["description"],
+        "originalRequest": request,
+        "status": {"200": "OK", "201": "Created", "202": "Accepted"}[status],
+        "code": int(status),
+        "header": [{"key": "Content-Type", "value": kind}],
+        "body": value if isinstance(value, str) else orjson.dumps(value, option=orjson.OPT_INDENT_2).decode(),
+    }
+
+
+def main() -> None:
+    """Print the collection."""
+    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
+    settings = Settings(**{name: secrets.token_hex(32) for name in names})  # of an app that is never started
+    sys.stdout.buffer.write(text(build(create_app(settings))))
+
+
+def text(document: Json) -> bytes:
+    """The collection as it is written to a file."""
+    return orjson.dumps(collection(document), option=orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE)
+
+
+if __name__ == "__main__":
+    main()
