@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Generic, Self
 
@@ -16,6 +16,7 @@ from ops.kafka import Bounds, GroupReader, KafkaError, LogView, Topic, TopicMism
 from ops.metrics import Metrics
 from ops.progress import Progress
 from ops.settings import Settings
+from ops.tracing import Tracer
 from schemas.topics import Region, events_topic
 from sinks.gauge import SinkMetrics
 from sinks.loop import Handle, PartitionLoop
@@ -26,6 +27,7 @@ _TICK_SECONDS = 1.0
 _ANSWER_SECONDS = 5.0
 _ANSWER_AGE_SECONDS = 15.0
 _PAUSE_SECONDS = 2.0
+_STOP_SECONDS = 3.0
 _AT_A_TIME = 2
 """So many partitions of a region have a batch in hand: one is read while another one is written."""
 STALLED_EXIT_CODE = 75
@@ -49,6 +51,7 @@ class RegionSink(Generic[Row]):
         faults: FaultPoints,
     ) -> None:
         self.region = region
+        self.tracer: Tracer | None = None
         self._name = name
         self._handle = handle
         self._open_store = open_store
@@ -105,7 +108,7 @@ class RegionSink(Generic[Row]):
 
     async def _join(self, exits: AsyncExitStack) -> None:
         self._log = LogView(self._settings, self.region)
-        exits.push_async_callback(self._log.stop)
+        exits.push_async_callback(_let_go, self._log.stop)
         await self._log.start()
         kafka.compare(await self._log.topics(), self._settings, self.region)
         self._reader = GroupReader(
@@ -117,7 +120,7 @@ class RegionSink(Generic[Row]):
             on_assigned=self._assign,
             on_revoked=self._revoke,
         )
-        exits.push_async_callback(self._reader.stop)
+        exits.push_async_callback(_let_go, self._reader.stop)
         await self._reader.start()
 
     def _assign(self, partitions: set[int]) -> None:
@@ -157,6 +160,7 @@ class RegionSink(Generic[Row]):
             gate=self._gate,
             metrics=self._metrics,
             faults=self._faults,
+            tracer=self.tracer,
         )
 
     async def _standing(self, partition: int) -> tuple[Topic, Bounds]:
@@ -200,3 +204,13 @@ class RegionSink(Generic[Row]):
             _LOG.critical("stalled: ending this process", sink=self._name, region=self.region, partition=loop.partition)
             os._exit(STALLED_EXIT_CODE)
         return max(0, bounds.end - offset), seconds
+
+
+async def _let_go(stop: Callable[[], Awaitable[None]]) -> None:
+    """End a client of Kafka's. In a task of its own: with a broker away it can take long, and it may cancel who waits for it."""
+    stopping = asyncio.ensure_future(stop())
+    done, _ = await asyncio.wait({stopping}, timeout=_STOP_SECONDS)
+    if not done:
+        stopping.cancel()
+    elif not stopping.cancelled() and (error := stopping.exception()):
+        _LOG.info("a client of Kafka's did not end well", error=repr(error))

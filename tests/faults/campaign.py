@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from schemas.topics import Region
 from tests.faults import load, management
 from tests.faults.checker import Verdict
-from tests.faults.cluster import GATEWAY, RELAYS, SERVED, Cluster
-from tests.faults.faults import GATEWAY_FAULTS, RELAY_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene
+from tests.faults.cluster import BESIDE, GATEWAY, RELAYS, SEARCHES, SERVED, Cluster
+from tests.faults.faults import GATEWAY_FAULTS, RELAY_FAULTS, SEARCH_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene, ended_itself
 from tests.faults.trial import trial
 
 _RATE = 300.0
@@ -57,10 +57,11 @@ def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
 
 
 def lanes(cluster: Cluster) -> list[list[Draw]]:
-    """A lane for each worker and relay and its links, one for the gateway, one for the servers: only faults of one part do not overlap."""
+    """A lane for each worker, relay and search sink with its links, the gateway, the servers: only faults of one part do not overlap."""
     return [
         *([(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers),
         *([(name, kind, fault) for kind, fault in RELAY_FAULTS.items()] for name in RELAYS),
+        *([(name, kind, fault) for kind, fault in SEARCH_FAULTS.items()] for name in SEARCHES),
         [(GATEWAY, kind, fault) for kind, fault in GATEWAY_FAULTS.items()],
         [(target, kind, fault) for kind, (target, fault) in SERVER_FAULTS.items()],
     ]
@@ -95,12 +96,12 @@ async def _race(cluster: Cluster, rng: random.Random, cards: Sequence[Draw], lim
             tally.verdict.blame(f"{kind} of {target}: {error}")
         else:
             tally.faults[kind] += 1
-        await asyncio.sleep(rng.uniform(*(_REST_SECONDS if target in (*cluster.workers, *RELAYS) else _CALM_SECONDS)))
+        await asyncio.sleep(rng.uniform(*(_REST_SECONDS if target in (*cluster.workers, *BESIDE) else _CALM_SECONDS)))
 
 
 async def _restart(cluster: Cluster, name: str, tally: Tally) -> None:
-    """What a supervisor would do. A worker may end itself when it knows that it is deaf or stalled; nothing else may end."""
+    """What a supervisor would do. Workers and sinks may end themselves, when they know that they are deaf or stalled; nothing else may."""
     last_lines = cluster.parts.runners[name].last_lines()
-    if "ending this worker" not in last_lines:
+    if not ended_itself(last_lines):
         tally.verdict.blame(f"{name} ended by itself: {last_lines}")
     await cluster.start(name)

@@ -18,7 +18,7 @@ from schemas.chain import START, Head, advance, verify, verify_head
 from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.topics import Region, events_topic
-from tests.faults import keyed
+from tests.faults import keyed, search
 from tests.faults.ledger import Ledger, Outcome, Request
 from tests.faults.standing import DRAIN_SECONDS, Starts, drained, superuser, topic_ends
 
@@ -89,6 +89,7 @@ async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Seque
         stored = await _read(cluster, region, workspaces)
         everything.append(stored)
         check_chains(stored, workspaces, verdict)
+        await search.check(cluster, region, stored, verdict)
         check_topic(region, await _read_topic(cluster, region, begin, workspaces), stored, verdict)
     check_promises(ledger, everything, verdict)
     return verdict

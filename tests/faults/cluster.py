@@ -1,4 +1,4 @@
-"""The stack that is hurt: an embedded one of its own, whose workers, relays and gateway reach the servers through links."""
+"""The stack that is hurt: an embedded one of its own, whose workers, relays, search sinks and gateway reach the servers through links."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ MAX_WORKERS = 4
 GATEWAY = "gateway"
 RELAYS = ("relay", "relay-2")
 """Two, so that one takes over from the other."""
+SEARCHES = ("search", "search-2")
+"""Two, so that they share the partitions out, again and again."""
+BESIDE = (*RELAYS, *SEARCHES)
+"""What runs beside the workers, whatever their number."""
+_SESSIONS = ("STREAMS_SESSION_TIMEOUT_SECONDS", "SINKS_SESSION_TIMEOUT_SECONDS")
+_PORT_SETTINGS = ("RELAY_HTTP_PORT", "SINKS_HTTP_PORT")
 _END_SECONDS = 40.0
 
 
@@ -53,9 +59,9 @@ class Cluster(LocalStack):
         self.kafka_links = kafka_links
         self.postgres_links = postgres_links
         self.workers = WORKERS[:workers]
-        second = _second_relay(parts.state)
-        parts.runners[second.name] = Runner(parts.state, second)
-        self._extra: dict[str, dict[str, str]] = {name: {} for name in (*WORKERS, *RELAYS, GATEWAY)}
+        for part, second in ((apps.relay(parts.state), RELAYS[1]), (apps.search(parts.state), SEARCHES[1])):
+            parts.runners[second] = Runner(parts.state, _another(part, second, parts.state))
+        self._extra: dict[str, dict[str, str]] = {name: {} for name in (*WORKERS, *BESIDE, GATEWAY)}
         for name, extra in self._extra.items():
             self._alter(name, self._environ(name, extra))
         self._add_listeners()
@@ -72,7 +78,7 @@ class Cluster(LocalStack):
             if name in self.postgres_links:
                 real, link = f":{self.state.port('postgres')}/", f":{self.postgres_links[name].port}/"
                 changed |= {key: value.replace(real, link) for key, value in own.items() if key.startswith("DATABASE_URL_")}
-                changed |= {"REGIONS": ",".join(SERVED), "STREAMS_SESSION_TIMEOUT_SECONDS": str(SESSION_SECONDS)}
+                changed |= {"REGIONS": ",".join(SERVED), **dict.fromkeys(_SESSIONS, str(SESSION_SECONDS))}
             changed |= extra
             return changed
 
@@ -148,13 +154,13 @@ class Cluster(LocalStack):
         """All links pass, all parts run, unfrozen and without fault points."""
         for link in (*self.kafka_links.values(), *self.postgres_links.values()):
             link.heal()
-        for name in (*SERVERS, GATEWAY, *RELAYS, *self.workers):
+        for name in (*SERVERS, GATEWAY, *BESIDE, *self.workers):
             if self.is_running(name):
                 await self.signal(name, SIGCONT)
         for name in SERVERS:
             if not self.is_running(name):
                 await self.start(name)
-        for name in (GATEWAY, *RELAYS, *WORKERS):
+        for name in (GATEWAY, *BESIDE, *WORKERS):
             await self._restore(name)
 
     async def _restore(self, name: str) -> None:
@@ -173,11 +179,12 @@ class StillRunning(AssertionError):
     """A part did not end in time."""
 
 
-def _second_relay(state: State) -> Part:
-    part, name = apps.relay(state), RELAYS[1]
+def _another(part: Part, name: str, state: State) -> Part:
+    """The same once more, under another name and on another port."""
 
     def environ() -> dict[str, str]:
-        return {**part.environ(), "RELAY_HTTP_PORT": str(state.port(name))}
+        own = part.environ()
+        return {**own, **{setting: str(state.port(name)) for setting in _PORT_SETTINGS if setting in own}}
 
     return replace(part, name=name, ports=(name,), environ=environ, ready=lambda: http_answers(state.port(name), "/health", status=200))
 
@@ -193,8 +200,8 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
     with tempfile.TemporaryDirectory(prefix="hyrelog-faults-", ignore_cleanup_errors=True) as directory:
         state = State(Path(directory), fixed_ports=False)
         async with AsyncExitStack() as exits:
-            kafka = {name: Link(partial(state.port, _listener_port(name))) for name in (GATEWAY, *RELAYS, *WORKERS)}
-            postgres = {name: Link(partial(state.port, "postgres")) for name in (*RELAYS, *WORKERS)}
+            kafka = {name: Link(partial(state.port, _listener_port(name))) for name in (GATEWAY, *BESIDE, *WORKERS)}
+            postgres = {name: Link(partial(state.port, "postgres")) for name in (*BESIDE, *WORKERS)}
             for link in (*kafka.values(), *postgres.values()):
                 await exits.enter_async_context(link.listening())
             stack = Stack(state, workers=MAX_WORKERS, supervise=False)
@@ -203,7 +210,7 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
             if kept := os.environ.get("HYRELOG_FAULT_LOGS"):
                 exits.callback(shutil.copytree, state.root / "log", kept, dirs_exist_ok=True)
             try:
-                await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *RELAYS, *cluster.workers))
+                await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *BESIDE, *cluster.workers))
             except PartError as error:
                 raise RuntimeError(str(error)) from None
             yield cluster

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, Signals
 
 import psutil
 
-from ops.faults import POINTS, RELAY_POINTS
+from ops.faults import POINTS, RELAY_POINTS, SINK_POINTS
 from ops.local.process import wait_for
 from schemas.topics import Region
 from tests.faults.cluster import SESSION_SECONDS, WORKERS, Cluster
@@ -24,7 +25,7 @@ SIGTERM_SECONDS = 30.0
 """A worker told to end has ended by then, whatever is away."""
 GRACE = 1.0
 """For the operating system, on top of a promised time."""
-_BY_ITSELF = "ending this worker"
+_BY_ITSELF = re.compile("ending this (worker|process)")
 _PATIENCE = 90.0
 """How long a fault that waits for its moment (a commit, a crash point) may wait while other faults rage."""
 COPY = b'COPY "events"'
@@ -33,7 +34,7 @@ COMMIT = b"COMMIT;"
 
 _TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-    "WHERE usename IN ('streams_local', 'relay_local') AND datname = current_database()"
+    "WHERE usename IN ('streams_local', 'relay_local', 'search_local') AND datname = current_database()"
 )
 
 
@@ -94,11 +95,16 @@ def crash(point: str) -> Fault:
             await cluster.ended(name, _PATIENCE)
             last_lines = cluster.parts.runners[name].last_lines()
             # Beside a broker that is starting a worker may end itself, as it should, before it comes to the point.
-            if deaths(cluster, name, point) == before and _BY_ITSELF not in last_lines:
+            if deaths(cluster, name, point) == before and not ended_itself(last_lines):
                 raise NotFired(f"{name} ended, but not at {point}: {last_lines}")
         await cluster.start(name)
 
     return fault
+
+
+def ended_itself(last_lines: str) -> bool:
+    """Whether a process that knows that it is deaf or stalled says so."""
+    return _BY_ITSELF.search(last_lines) is not None
 
 
 def deaths(cluster: Cluster, name: str, point: str) -> int:
@@ -211,7 +217,7 @@ async def added(scene: Scene) -> None:
 
 
 async def end_backends(scene: Scene) -> None:
-    """An administrator ends all database sessions of the workers and relays."""
+    """An administrator ends all database sessions of workers, relays and search sinks."""
     for _ in range(int(_PATIENCE)):
         async with superuser(scene.cluster, Region.US) as connection:
             if await connection.fetchval(_TERMINATE):
@@ -256,6 +262,21 @@ RELAY_FAULTS: Mapping[str, Fault] = {
     "relay's Kafka link cut": cut(_kafka),
     "relay's Kafka link half-open": hang(_kafka, 2.0, 8.0),
     **RELAY_CRASHES,
+}
+SEARCH_CRASHES: Mapping[str, Fault] = {f"search dies at {point}": crash(point) for point in SINK_POINTS}
+SEARCH_FAULTS: Mapping[str, Fault] = {
+    "search kill -9": restart(SIGKILL),
+    "search SIGTERM": restart(SIGTERM),
+    "search frozen beyond its session": freeze(*_BEYOND),
+    "search frozen before COMMIT": freeze_at(Way.TO_SERVER, COMMIT, *_BEYOND_BATCH),
+    "search's COMMIT lost": lose(Fate.REQUEST_LOST),
+    "answer to search's COMMIT lost": lose(Fate.ANSWER_LOST),
+    "search's Postgres link cut": cut(_postgres),
+    "search's Postgres link half-open": hang(_postgres, 2.0, 8.0),
+    "search's Kafka link cut": cut(_kafka),
+    "search's Kafka link half-open": hang(_kafka, 2.0, 8.0),
+    # A refill is a case of its own, as the topic has everything here.
+    **{name: fault for name, fault in SEARCH_CRASHES.items() if name != "search dies at sink_in_refill"},
 }
 GATEWAY_FAULTS: Mapping[str, Fault] = {
     "gateway kill -9": restart(SIGKILL),

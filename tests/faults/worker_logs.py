@@ -1,4 +1,4 @@
-"""What workers, relays and gateway say in their logs during a run: how often they repaired something, and what nobody expected."""
+"""What workers, relays, sinks and gateway say in their logs during a run: how often they repaired something, and what nobody expected."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import orjson
 
-from tests.faults.cluster import GATEWAY, RELAYS, WORKERS, Cluster
+from tests.faults.cluster import BESIDE, GATEWAY, WORKERS, Cluster
 
 _REPAIRS = {
     "announced from postgres": "re-announcements",
@@ -19,16 +19,19 @@ _REPAIRS = {
     "partition parked": "partitions parked",
     "stalled: ending this worker": "workers that ended themselves",
     "deaf: ending this worker": "workers that ended themselves",
+    "stalled: ending this process": "sinks that ended themselves",
+    "what is missing comes from Postgres": "partitions refilled",
+    "dead letter": "dead letters",
     "the app crashed": "worker apps crashed",
     "kafka_producer_rebuilt": "producers rebuilt",
 }
 
 
 class Logs:
-    """The log lines of workers, relays and gateway from now on."""
+    """The log lines of workers, relays, sinks and gateway from now on."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._files = [cluster.log_file(name) for name in (*WORKERS, *RELAYS, GATEWAY)]
+        self._files = [cluster.log_file(name) for name in (*WORKERS, *BESIDE, GATEWAY)]
         self._starts = {file: file.stat().st_size if file.exists() else 0 for file in self._files}
 
     def _lines(self) -> Iterator[dict[str, Any]]:
