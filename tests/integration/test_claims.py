@@ -17,11 +17,13 @@ from prometheus_client import CollectorRegistry
 from ingest.app import CLAIM_PARAMETERS
 from ingest.claims import Claims, Standing
 from ingest.store import Claim, ClaimTable, Holder
-from ops.db import Pool, load_queries, open_pool, use_micros
+from ops.db import Pool, load_queries, open_pool
+from ops.kafka import partition_of
 from ops.local.environment import Role
 from ops.metrics import Metrics
-from schemas.topics import Region
-from tests.support.keyed import DAY_MICROS, Database, now_micros
+from schemas.topics import Region, ingest_topic
+from tests.support.doors import ingest
+from tests.support.keyed import DAY_MICROS, Database, Writer, now_micros
 from tests.support.stack import LocalStack
 
 COMPANY = str(uuid4())
@@ -131,6 +133,23 @@ async def test_a_lock_on_the_table_delays_nobody_for_long(servers: LocalStack, t
         await locker.close()
 
 
+async def test_a_partition_that_takes_nothing_leaves_no_claim(servers: LocalStack, superuser: Database) -> None:
+    writer = Writer(servers, superuser)
+    partition = partition_of(writer.workspace, servers.settings(Role.INGEST).topic_partitions)
+    insert = "INSERT INTO source (topic, partition, topic_id, parked_reason, parked_at) VALUES ($1, $2, $3, 'LOG_BEHIND', now())"
+    await superuser.execute(insert, ingest_topic(Region.US), partition, uuid4().hex)
+    try:
+        async with ingest(servers, regions=(Region.US,)) as door:
+            async with asyncio.timeout(20):  # until it has looked
+                while (await writer.post(door, None)).status_code != 503:
+                    await asyncio.sleep(0.05)
+            assert (await writer.post(door, "k")).status_code == 503
+            assert (await writer.post_all(door, {"idempotencyKey": "k"})).status_code == 503
+        assert await writer.claimed() == set()
+    finally:
+        await superuser.execute("DELETE FROM source")
+
+
 @pytest.mark.parametrize("query", ["claim_keys", "claims_before", "release_claims"])
 async def test_keys_are_looked_up_in_an_index_however_small_the_tables_look(pools: tuple[Pool, Pool], query: str) -> None:
     """A plan that was made for empty tables is kept while they grow."""
@@ -155,7 +174,6 @@ def _scans(plan: Any) -> list[tuple[str, str]]:
 
 
 async def test_times_come_back_to_the_microsecond(tables: tuple[ClaimTable, ClaimTable], superuser: Database) -> None:
-    await use_micros(superuser)
     first, again = (claim("0190a000-0000-7000-8000-0000000000aa", "k", at) for at in (1_770_000_000_123_457, 1_770_000_000_123_999))
     await tables[0].claim([first])
     assert (await tables[1].claim([again]))[again.event_id] == Holder(first.event_id, CONTENT, 1_770_000_000_123_457)
