@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
-from types import MappingProxyType
 from typing import TypedDict
 
 from fastapi import Depends, FastAPI
@@ -17,7 +16,7 @@ from api.context import Parts
 from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
-from api.store import PLANNING, Store
+from api.store import Store
 from ops import health, web
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
@@ -75,7 +74,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     pools: dict[Region, Pool] = {}
     key_pools: dict[Region, Pool] = {}
     for region in settings.regions:
-        pools[region] = await _pool(settings, region, settings.api_pool_size, stack, PLANNING)
+        pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
         key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
     clock, store = SystemClock(), Store(pools, metrics)
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
@@ -84,9 +83,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     return Parts(store, Finder(store), cursors, management, settings.regions, settings.body_timeout_seconds), entrance
 
 
-async def _pool(
-    settings: Settings, region: Region, size: int, stack: AsyncExitStack, planning: Mapping[str, str] = MappingProxyType({})
-) -> Pool:
+async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:
     timeouts = Timeouts(statement=settings.statement_timeout_seconds)
     pool = await open_pool(
         settings.database_url(region),
@@ -94,7 +91,6 @@ async def _pool(
         region=region,
         max_size=size,
         timeouts=timeouts,
-        parameters=planning,
     )
     stack.callback(pool.terminate)
     return pool

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from struct import Struct
 from time import perf_counter
 from types import MappingProxyType
-from typing import Final
 from uuid import UUID
 
 from api.cursor import Position
@@ -25,11 +24,6 @@ from schemas.event import StoredEvent
 from schemas.problems import Unavailable
 from schemas.topics import Region
 
-PLANNING: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off", "enable_incremental_sort": "off"})
-"""PostgreSQL's parameters of a session that queries. Plans are for the values asked with: most filters are null, and tenants
-differ a thousandfold. No table is small enough to be read whole. And a page comes out of the index that is in its order: with
-an incremental sort, the planner may read a company's events to find those of one workspace.
-"""
 _ACQUIRE_SECONDS = 5.0
 _NO_ID = UUID(int=0)
 _PLACE = Struct(">iqi")
@@ -133,11 +127,13 @@ class Store:
             yield connection
 
     @asynccontextmanager
-    async def reading_for(self, caller: Principal, query: str) -> AsyncIterator[Connection]:
-        """A read-only transaction that sees what the caller may. Raises ``Unavailable`` while the database is away."""
+    async def reading_for(
+        self, caller: Principal, query: str, parameters: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[Connection]:
+        """A read-only transaction, under PostgreSQL's ``parameters``, that sees what the caller may. Raises ``Unavailable``."""
         async with (
             self._reading(caller.region, query) as connection,
-            tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True),
+            tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True, parameters=parameters),
         ):
             yield connection
 

@@ -126,18 +126,25 @@ async def check_region(connection: Connection, region: Region) -> None:
 
 @asynccontextmanager
 async def tenant_transaction(
-    connection: Connection, company_id: str, workspace_id: str | None = None, *, readonly: bool = False
+    connection: Connection,
+    company_id: str,
+    workspace_id: str | None = None,
+    *,
+    readonly: bool = False,
+    parameters: Mapping[str, str] = MappingProxyType({}),
 ) -> AsyncIterator[None]:
     """A transaction in which row-level security shows that company's rows, and with a workspace only that one's.
 
-    Who it works for ends with the transaction, however that ends; committed when the block ends without an exception.
+    Who it works for, and PostgreSQL's ``parameters``, which are written as they stand, end with the transaction, however that
+    ends; committed when the block ends without an exception.
     Raises ``ValueError`` for what is not a UUID.
     """
     company, workspace = UUID(company_id), "" if workspace_id is None else UUID(workspace_id)
     # One message, one round trip. It takes no arguments, so its values are made of UUIDs alone.
     settings = f"set_config('hyrelog.company', '{company}', true), set_config('hyrelog.workspace', '{workspace}', true)"
+    local = "".join(f"; SET LOCAL {name} = {value}" for name, value in parameters.items())
     try:
-        await connection.execute(f"BEGIN {'READ ONLY' if readonly else 'READ WRITE'}; SELECT {settings}")
+        await connection.execute(f"BEGIN {'READ ONLY' if readonly else 'READ WRITE'}; SELECT {settings}{local}")
         yield
     except BaseException:
         await _abandon(connection)

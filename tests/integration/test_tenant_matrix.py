@@ -90,11 +90,23 @@ MATRIX: dict[Route, list[Line] | Open] = {
     ("GET", "/v1/events"): [
         Line("/v1/events", _both(200), _neighbours(200), shows=True),
         Line("/v1/events?workspaceId={workspace}", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events?workspaceId={workspace}&sort=seq&order=asc", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events?actorId=u-1", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events?projectId={project}", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events?q=ada", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events?idempotencyKey=key-1", _both(200), _neighbours(200), shows=True),
     ],
     ("GET", "/v1/events/{id}"): [
         Line("/v1/events/{event}", _both(200), _neighbours(404), shows=True),
+        Line("/v1/events/{alias}", _both(200), _neighbours(404), shows=True),
         Line("/v1/events/{rejected}", _both(200), _neighbours(404), shows=True),
     ],
+    ("GET", "/v1/categories"): Open("/v1/categories"),
+    ("GET", "/v1/workspaces"): [Line("/v1/workspaces", _both(200), _neighbours(200), shows=True)],
+    ("GET", "/v1/workspaces/{id}/projects"): [
+        Line("/v1/workspaces/{workspace}/projects", _both(200), _neighbours(404), shows=True),
+    ],
+    ("GET", "/v1/usage"): [Line("/v1/usage", _both(200), _neighbours(200))],
     ("GET", "/v1/workspaces/{id}/chain"): [Line("/v1/workspaces/{workspace}/chain", _both(200), _neighbours(404), shows=True)],
     ("GET", "/v1/rejections"): [
         Line("/v1/rejections", _both(200), _neighbours(200), shows=True),

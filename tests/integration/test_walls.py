@@ -17,16 +17,17 @@ from prometheus_client import CollectorRegistry
 
 from api.asked import EventFilter
 from api.finder import Finder
-from api.store import PLANNING, Store
+from api.store import Store
 from ingest.store import Store as IngestStore
 from ops.auth import Principal
-from ops.db import Pool, Timeouts, load_queries, open_pool, tenant_transaction
+from ops.db import Pool, Timeouts, open_pool, tenant_transaction
 from ops.local.environment import Role
 from ops.metrics import Metrics
 from ops.seed import Tenant
 from schemas.keys import Scope
 from schemas.plans import PlanLimits
 from schemas.topics import Region
+from tests.support import searching
 from tests.support.chains import Chain, store
 from tests.support.stack import LocalStack
 
@@ -46,15 +47,10 @@ OWNERS = {
     "management_use": "company_id",
     "chain_head": "company_id",
     "events": "company_id",
+    "event_key": "company_id",
+    "event_alias": "company_id",
     "rejected": "company_id",
 }
-_MANY_EVENTS = """
-    INSERT INTO events (seq, source_offset, occurred_at, received_at, id, company_id, workspace_id, trace_id, source_partition,
-      source_index, archive_day, prev_hash, hash, commitments, category, action)
-    SELECT 1000 + n, $2::bigint + n, now(), now(), gen_random_uuid(), company_id, id, gen_random_uuid(), 0,
-      0, current_date, '', '', '', 'auth', 'x'
-    FROM generate_series(1, 5000) n, workspace WHERE id = $1
-"""
 
 
 @dataclass(frozen=True)
@@ -86,6 +82,9 @@ async def _side(servers: LocalStack, superuser: Database) -> Side:
         chain = Chain(str(tenant.id), str(workspace.id))
         events = chain.events(EVENTS)
         await store(superuser, chain, events)
+        await searching.index(superuser, events)
+        await searching.name(superuser, events[0], "key-1")
+        await searching.alias(superuser, events[0], str(uuid4()))
         stored += [event.id for event in events]
     keys = [row["id"] for row in await superuser.fetch("SELECT id FROM api_key WHERE company_id = $1", tenant.id)]
     await superuser.execute("SELECT note_key_use($1, $2)", keys, [0] * len(keys))
@@ -104,7 +103,7 @@ async def pool(servers: LocalStack) -> AsyncIterator[Pool]:
     """The API's pool, of one connection: nothing is reset between requests but what they end themselves."""
     url = servers.settings(Role.API).database_url(Region.US)
     timeouts = Timeouts(statement=5.0)
-    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts, parameters=PLANNING)
+    opened = await open_pool(url, application_name="walls", region=Region.US, max_size=1, timeouts=timeouts)
     yield opened
     opened.terminate()
 
@@ -239,7 +238,7 @@ async def test_nobody_sees_nothing(pool: Pool, sides: tuple[Side, Side], table: 
         assert await connection.fetchval(f"SELECT count({OWNERS[table]}) FROM {table}") == 0
 
 
-@pytest.mark.parametrize("table", ["workspace", "project", "api_key", "chain_head", "events", "rejected"])
+@pytest.mark.parametrize("table", ["workspace", "project", "api_key", "chain_head", "events", "event_key", "event_alias", "rejected"])
 async def test_a_workspace_keys_caller_sees_its_workspace_alone(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
     column = "id" if table == "workspace" else "workspace_id"
     workspace = sides[0].tenant.workspaces[0].id
@@ -332,3 +331,52 @@ async def test_ingest_asks_for_each_companys_own(servers: LocalStack, superuser:
         assert await store.outcomes({event: foreign, rejected: foreign}) == ({}, {})
         assert await store.projects(company, str(workspace.id), [project]) == {project}
         assert await store.projects(foreign, str(workspace.id), [project]) == set()
+
+
+_SEARCHES = {
+    "search_found": (
+        "SELECT s.workspace_id FROM search_found($1, $2, ROW('-infinity', 'infinity', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+        " NULL, NULL, NULL, NULL)::event_filter, '{}', CASE WHEN $2::uuid IS NULL THEN 'company' ELSE 'seq' END, false,"
+        " ROW('-infinity', 0, '00000000-0000-0000-0000-000000000000')::event_place, 0, 100) s"
+    ),
+    "search_indexed": "SELECT i.workspace_id FROM search_indexed($1, $2) i",
+    "search_missing": "SELECT m.workspace_id FROM search_missing($1, $2) m",
+}
+
+
+@pytest.mark.parametrize("search", _SEARCHES)
+async def test_what_searches_over_the_walls_shows_the_callers_rows_alone(
+    pool: Pool, sides: tuple[Side, Side], superuser: Database, search: str
+) -> None:
+    """Whatever company or workspace it is called with: it asks the transaction whose it is, not its caller."""
+    side, other = sides
+    own, theirs = ({workspace.id for workspace in each.tenant.workspaces} for each in sides)
+    for workspace in own | theirs:
+        await superuser.execute(
+            "INSERT INTO search_dead (topic, partition, workspace_id, seq, reason) VALUES ('t', 0, $1, 1, 'x')", workspace
+        )
+    (first, second), statement = own, _SEARCHES[search]
+
+    async def seen(company: UUID, workspace: UUID | None, tenant_workspace: UUID | None = None) -> set[UUID]:
+        inside = None if tenant_workspace is None else str(tenant_workspace)
+        async with pool.acquire() as connection, tenant_transaction(connection, side.company, inside, readonly=True):
+            return {row[0] for row in await connection.fetch(statement, company, workspace)} - {await audit_of(side)}
+
+    async def audit_of(side: Side) -> UUID:
+        return await superuser.fetchval("SELECT id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'", side.tenant.id)
+
+    assert await seen(side.tenant.id, None) == own
+    assert await seen(side.tenant.id, first) == {first}
+    assert await seen(side.tenant.id, None, first) == {first}
+    assert await seen(side.tenant.id, second, first) == set()
+    assert await seen(other.tenant.id, None) == set()
+    assert await seen(side.tenant.id, min(theirs)) == set()
+    async with pool.acquire() as connection:
+        assert await connection.fetch(statement, side.tenant.id, None) == []
+
+
+@pytest.mark.parametrize("table", ["search", "search_dead", "search_position"])
+async def test_the_search_table_is_nobodys_to_read(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError, match="permission denied"):
+        async with pool.acquire() as connection, tenant_transaction(connection, sides[0].company):
+            await connection.fetch(f"SELECT * FROM {table}")

@@ -16,6 +16,7 @@ from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
 from schemas.topics import Region
+from tests.support import searching
 from tests.support.chains import BASE_TIME, Chain, store
 from tests.support.managing import LOOPBACK, bind
 from tests.support.stack import LocalStack
@@ -62,12 +63,20 @@ class Home:
     event_id: str
     rejected_id: str
     key_id: str
+    alias_id: str
     event_ids: frozenset[str]
 
     @property
     def names(self) -> Mapping[str, str]:
         """What stands for its objects in a path."""
-        return {"workspace": self.workspace_id, "event": self.event_id, "key": self.key_id, "rejected": self.rejected_id}
+        return {
+            "workspace": self.workspace_id,
+            "project": self.project_id,
+            "event": self.event_id,
+            "key": self.key_id,
+            "rejected": self.rejected_id,
+            "alias": self.alias_id,
+        }
 
     def shown_in(self, text: str) -> set[str]:
         """What of its own stands in an answer."""
@@ -99,15 +108,18 @@ async def _furnish(superuser: Database, tenant: Tenant) -> Home:
     homes = []
     for workspace in tenant.workspaces:
         chain = Chain(str(tenant.id), str(workspace.id), tenant.region)
-        events = chain.events(3)
+        events = [chain.event(project_id=str(workspace.project_id)) for _ in range(3)]
         await store(superuser, chain, events)
-        rejected = uuid4()
+        await searching.index(superuser, events)
+        await searching.name(superuser, events[0], "key-1")
+        rejected, repeat = uuid4(), str(uuid4())
+        await searching.alias(superuser, events[0], repeat)
         await superuser.execute(
             "INSERT INTO rejected VALUES (0, $1, 0, $2, $3, $4, 'POISON', 'could not be stored', $5, $5, '')",
             uuid4().int >> 70, rejected, tenant.id, workspace.id, BASE_TIME,
         )  # fmt: skip
         key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
-        ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key))
+        ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat)
         homes.append(Home(*ids, frozenset(event.id for event in events)))
     return homes[0]
 
