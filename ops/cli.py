@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ops import migrate, prepare, seed, unpark
+from ops import log, migrate, prepare, seed, unpark
 from ops.local import commands as local_commands
 from ops.relay import command as relay
 from ops.tenancy import command as tenancy
@@ -24,5 +24,6 @@ def build() -> typer.Typer:
 
 
 def main() -> None:
-    """Run one command."""
+    """Run one command. What it says goes to stdout; lines of the log, as of any process, are JSON on stderr."""
+    log.configure("WARNING", "hyrelog")
     build()(prog_name="hyrelog", args=sys.argv[1:])

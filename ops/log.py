@@ -5,11 +5,14 @@ from __future__ import annotations
 import logging
 import logging.config
 import sys
+from types import TracebackType
 from typing import Any
 
 import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
+
+from ops import failures
 
 # Loggers of libraries that talk too much at our level, or say again what the access log says.
 _QUIET = {
@@ -19,6 +22,7 @@ _QUIET = {
     "uvicorn": "WARNING",
     "uvicorn.access": "CRITICAL",
     "asyncio": "WARNING",
+    "opentelemetry": "WARNING",
 }
 
 
@@ -53,6 +57,16 @@ def configure(level: str, service: str) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(max(logging.getLevelName(quiet), root.level))
+    logging.captureWarnings(capture=True)
+    sys.excepthook = _note_end
+
+
+def _note_end(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    """What ends the process is a line like all others."""
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+        return
+    logging.getLogger(__name__).critical("the process ends", exc_info=(kind, error, trace))
 
 
 def get(name: str) -> structlog.stdlib.BoundLogger:
@@ -71,7 +85,7 @@ def _formatter(foreign: list[Processor]) -> logging.Formatter:
         foreign_pre_chain=foreign,
         processors=[
             structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info,
+            structlog.processors.ExceptionRenderer(failures.text_of),
             structlog.processors.JSONRenderer(serializer=_dumps),
         ],
     )

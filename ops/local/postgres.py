@@ -40,6 +40,9 @@ _CONFIG = {
     "wal_compression": "pglz",  # the wheel is built without lz4 and zstd
     "checkpoint_timeout": "15min",
     "log_line_prefix": "%m [%p] %q%u@%d ",
+    # DETAIL, CONTEXT and the statement quote rows: personal data.
+    "log_error_verbosity": "terse",
+    "log_min_error_statement": "panic",
 }
 # An attribute of a login is not inherited from its group: the chain writer COPYs into tables under row-level security.
 _ATTRIBUTES = {Role.OWNER: "CREATEROLE", Role.STREAMS: "BYPASSRLS"}

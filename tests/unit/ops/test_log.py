@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -19,6 +20,8 @@ def restore() -> Iterator[None]:
     yield
     root.handlers[:] = handlers
     root.setLevel(level)
+    logging.captureWarnings(capture=False)
+    sys.excepthook = sys.__excepthook__
     structlog.reset_defaults()
     structlog.contextvars.clear_contextvars()
 
@@ -59,3 +62,14 @@ def test_lines_below_the_level_are_not_written(capsys: pytest.CaptureFixture[str
     log.get("some.module").info("quiet")
     logging.getLogger("faust").info("quiet")
     assert capsys.readouterr().err == ""
+
+
+def test_what_ends_a_process_is_a_line_too(capsys: pytest.CaptureFixture[str]) -> None:
+    log.configure("WARNING", "hyrelog")
+    try:
+        raise RuntimeError("no way on")
+    except RuntimeError as error:
+        sys.excepthook(RuntimeError, error, error.__traceback__)
+    line = last_line(capsys)
+    assert (line["event"], line["level"], line["service"]) == ("the process ends", "critical", "hyrelog")
+    assert "RuntimeError: no way on" in str(line["exception"])
