@@ -8,13 +8,15 @@ from api.app import create_app
 from ops import log
 from ops.serve import serve
 from ops.settings import Settings
+from ops.traced import traced
 
 
 def main() -> None:
     """Entry point."""
     settings = Settings()
     log.configure(settings.log_level, "api")
-    serve(create_app(settings, registry=CollectorRegistry()), host=settings.http_host, port=settings.http_port)
+    app = traced(create_app(settings, registry=CollectorRegistry()), settings, "hyrelog-api")
+    serve(app, host=settings.http_host, port=settings.http_port)
 
 
 if __name__ == "__main__":

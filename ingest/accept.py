@@ -8,9 +8,11 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from ingest.gate import Gate
+from ops import tracing
 from ops.kafka import KafkaError, MessageSizeTooLargeError, partition_of
 from ops.metrics import Metrics
 from ops.publish import AckTimeout, Publisher, Pushback, Record
+from ops.tracing import Kind
 from schemas import codec, ids
 from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
 from schemas.incoming import IncomingEvent
@@ -116,7 +118,8 @@ class Acceptor:
         """Return once all in-sync replicas have it. Raises ``NotAccepted``, or ``Unavailable`` when it may be stored all the same."""
         region = sealed.region
         try:
-            await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
+            with tracing.child("publish", Kind.PRODUCER):
+                await self._publishers[region].submit(self._topics[region], sealed.partition, [sealed.record])
         except MessageSizeTooLargeError:
             raise PayloadTooLarge("The events are larger than one record can be: send fewer at a time") from None
         except Pushback as error:

@@ -92,11 +92,13 @@ class Tracer:
         context = SpanContext(trace_id, span_id or f"{random.getrandbits(64) or 1:016x}", sampled)
         return Span(name, kind, context, parent and parent.span_id, self._clock.micros(), links, dict(attributes or {}))
 
-    def batch(self, name: str, records: Iterable[Headers], attributes: Attributes | None = None) -> Span:
-        """A consumer's span for many records: below the first one's that is sampled, with links to the others', 32 at most."""
-        found = first_sampled(records, 1 + MAX_LINKS)
-        links = tuple(found[1:])
-        return self.start(name, Kind.CONSUMER, parent=found[0] if found else _UNSAMPLED, links=links, attributes=attributes)
+    def batch(self, name: str, records: Iterable[Headers], *, is_flag_known: bool = True) -> Span:
+        """A consumer's span for many records: below the first one's that is sampled, with links to the others', 32 at most.
+
+        Of stored events the flag is no longer known: ``is_flag_known=False`` takes our share of their traces.
+        """
+        found = self._sampled(records, (1 << 64) if is_flag_known else self._bound)
+        return self.start(name, Kind.CONSUMER, parent=found[0] if found else _UNSAMPLED, links=tuple(found[1:]))
 
     def end(self, span: Span, *, failed: bool = False) -> None:
         """The span is over; ``failed`` marks what was no mere refusal."""
@@ -104,6 +106,16 @@ class Tracer:
             span.ended = self._clock.micros()
             span.failed = failed
             self._emit(span)
+
+    def _sampled(self, records: Iterable[Headers], bound: int) -> list[SpanContext]:
+        found: dict[SpanContext, None] = {}
+        for headers in records:
+            context = of_record(headers)
+            if context is not None and context.sampled and int(context.trace_id[16:], 16) < bound:
+                found[context] = None
+                if len(found) > MAX_LINKS:
+                    break
+        return list(found)
 
     @contextmanager
     def current(self, span: Span) -> Iterator[None]:
@@ -130,33 +142,46 @@ def of_record(headers: Headers) -> SpanContext | None:
     return next((parse(value) for name, value in headers if name == "traceparent" and value), None)
 
 
-def first_sampled(records: Iterable[Headers], limit: int) -> list[SpanContext]:
-    """The first ``limit`` different sampled contexts of records, in their order."""
-    found: dict[SpanContext, None] = {}
-    for headers in records:
-        context = of_record(headers)
-        if context is not None and context.sampled:
-            found[context] = None
-            if len(found) == limit:
-                break
-    return list(found)
+@contextmanager
+def batch(tracer: Tracer | None, name: str, records: Iterable[Headers], *, is_flag_known: bool = True) -> Iterator[None]:
+    """A span around what a consumer does with records, if there is a tracer."""
+    if tracer is None:
+        yield
+        return
+    span = tracer.batch(name, records, is_flag_known=is_flag_known)
+    with tracer.current(span), _ending(tracer, span):
+        yield
 
 
 @contextmanager
-def child(name: str, kind: Kind = Kind.INTERNAL) -> Iterator[None]:
-    """A span around a part of the request at hand, if that one is traced."""
+def child(name: str, kind: Kind = Kind.INTERNAL, *, told: Iterable[Headers] = ()) -> Iterator[None]:
+    """A span around a part of the work at hand, if that is traced.
+
+    With ``told``, the headers of records to be sent, it is the span that those of its trace name already.
+    """
     current = _CURRENT.get()
     if current is None:
         yield
         return
     tracer, above = current
-    span = tracer.start(name, kind, parent=above.context)
+    span = tracer.start(name, kind, parent=above.context, span_id=_named(told, above.context) if above.context.sampled else None)
+    with _ending(tracer, span):
+        yield
+
+
+@contextmanager
+def _ending(tracer: Tracer, span: Span) -> Iterator[None]:
     try:
         yield
     except Exception:
         tracer.end(span, failed=True)
         raise
     tracer.end(span)
+
+
+def _named(records: Iterable[Headers], above: SpanContext) -> str | None:
+    found = (of_record(headers) for headers in records)
+    return next((context.span_id for context in found if context and context.trace_id == above.trace_id), None)
 
 
 @asynccontextmanager

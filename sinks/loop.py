@@ -16,10 +16,11 @@ from time import perf_counter
 from typing import Any, Generic, Protocol
 from uuid import UUID
 
-from ops import log
+from ops import log, tracing
 from ops.db import Connection
 from ops.faults import FaultPoints
 from ops.kafka import Bounds, KafkaError, Topic
+from ops.tracing import Tracer
 from schemas.announced import open_event
 from schemas.codec import Undecodable
 from schemas.event import StoredEvent
@@ -71,6 +72,7 @@ class PartitionLoop(Generic[Row]):
         gate: asyncio.Semaphore,
         metrics: SinkMetrics,
         faults: FaultPoints,
+        tracer: Tracer | None = None,
     ) -> None:
         """``is_ours`` tells the partition's workspaces; ``gate`` bounds how many partitions hold a batch in memory at a time."""
         self.partition = partition
@@ -85,6 +87,7 @@ class PartitionLoop(Generic[Row]):
         self._gate = gate
         self._metrics = metrics
         self._faults = faults
+        self._tracer = tracer
         self._refill = Refill(store, self._take_following, is_ours)
         self._passed: dict[str, int] = {}
         """The last seq by workspace that was passed without a row: dead, or no longer in Postgres."""
@@ -147,7 +150,8 @@ class PartitionLoop(Generic[Row]):
         if records:
             async with self._gate:
                 self._faults.hit("sink_records_read")
-                await self._settle(await self._read((record.offset, record.value) for record in records))
+                with tracing.batch(self._tracer, "take", (record.headers for record in records), is_flag_known=False):
+                    await self._settle(await self._read((record.offset, record.value) for record in records))
         if self.position is not None and self.position.refill_from is not None:
             async with self._gate:
                 await self._refill_from(self.position.refill_from)

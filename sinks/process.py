@@ -9,7 +9,7 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from ops import health, log
+from ops import health, log, tracing
 from ops.clock import SystemClock
 from ops.collector import calm_collector
 from ops.faults import FaultPoints
@@ -45,7 +45,9 @@ async def _serve(name: str, settings: Settings, of: Callable[[Region], RegionSin
     checks: Mapping[str, health.Check] = {f"{name} {each.region}": each.check for each in regions}
     app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, clock), metrics)
     async with AsyncExitStack() as exits:
+        tracer = await exits.enter_async_context(tracing.opened(settings, f"hyrelog-{name}"))
         for each in regions:
+            each.tracer = tracer
             await exits.enter_async_context(each)
         await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
         await stop.wait()

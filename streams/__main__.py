@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack
 
 from prometheus_client import CollectorRegistry
 
-from ops import health, log
+from ops import health, log, tracing
 from ops.clock import SystemClock
 from ops.collector import calm_collector
 from ops.metrics import Metrics
@@ -36,7 +36,9 @@ async def _run(settings: Settings) -> int:
     metrics = Metrics(CollectorRegistry())
     worker = Worker(settings, metrics=metrics)
     async with AsyncExitStack() as exits:
+        tracer = await exits.enter_async_context(tracing.opened(settings, "hyrelog-streams"))
         for region in worker.regions:
+            region.tracer = tracer
             await exits.enter_async_context(region)
         app = health.create_app(settings, _health(worker), metrics)
         await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.streams_http_port))

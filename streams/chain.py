@@ -15,12 +15,13 @@ from time import perf_counter
 from typing import NamedTuple
 from uuid import UUID
 
-from ops import log
+from ops import log, tracing
 from ops.clock import Clock
 from ops.db import Connection, sqlstate
 from ops.faults import FaultPoints
 from ops.kafka import KafkaError
 from ops.publish import AckTimeout, Pushback
+from ops.tracing import Kind
 from schemas.accepted import Envelope
 from schemas.topics import Region
 from streams.announce import Announcer
@@ -243,7 +244,8 @@ class PartitionChain:
         began = perf_counter()
 
         async def publish() -> None:
-            await self._announcer.announce(self.partition, stored.announcements, stored.rejections, now)
+            with tracing.child("announce", Kind.PRODUCER, told=(each.headers for each in stored.announcements)):
+                await self._announcer.announce(self.partition, stored.announcements, stored.rejections, now)
 
         if await self._until_done(publish, keep_going):
             self._announced = stored.next_position

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
 
-from ops import kafka, log
+from ops import kafka, log, tracing
 from ops.clock import Clock
 from ops.db import is_unavailable
 from ops.faults import FaultPoints
@@ -22,6 +22,7 @@ from ops.metrics import Metrics
 from ops.progress import Progress
 from ops.publish import Publisher
 from ops.settings import Settings
+from ops.tracing import Tracer
 from schemas.topics import Region, ingest_topic
 from streams.announce import Announcer
 from streams.chain import Identity, Limits, Outcome, PartitionChain
@@ -64,6 +65,7 @@ class RegionWorker:
     """Everything one worker does for one region."""
 
     def __init__(self, settings: Settings, region: Region, *, metrics: Metrics, clock: Clock, faults: FaultPoints) -> None:
+        self.tracer: Tracer | None = None
         self.region = region
         self.topic = ingest_topic(region)
         self.flow: Flow
@@ -136,7 +138,8 @@ class RegionWorker:
             return
         base = source.offset_base
         read = [read_record(record.offset + base, record.value) for record in records]
-        outcome = await chain.process(read, self.flow.keep_going, Identity(source.topic_id, base))
+        with tracing.batch(self.tracer, "chain", (record.headers for record in records)):
+            outcome = await chain.process(read, self.flow.keep_going, Identity(source.topic_id, base))
         if outcome is Outcome.GAP and chain.next_position is not None:
             _LOG.warning("gap: going back", region=self.region, partition=partition, to=chain.next_position - base)
             await self.flow.seek(self.topic, partition, max(0, chain.next_position - base))

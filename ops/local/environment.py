@@ -15,7 +15,20 @@ from schemas.topics import REGIONS, Region
 
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
-_INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "VIRTUAL_ENV", "JAVA_HOME", "PYTHONPATH", "COVERAGE_PROCESS_START")
+_TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG")
+_INHERITED = (
+    "PATH",
+    "HOME",
+    "LANG",
+    "LC_ALL",
+    "TZ",
+    "TMPDIR",
+    "VIRTUAL_ENV",
+    "JAVA_HOME",
+    "PYTHONPATH",
+    "COVERAGE_PROCESS_START",
+    *_TRACING,
+)
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
 _LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
 _SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET")
@@ -86,6 +99,7 @@ def service_environ(state: State, role: Role) -> dict[str, str]:
         **database_urls(state, role),
         **object_store(state),
         **_LIMITS_OFF,
+        **{name: os.environ[name] for name in _TRACING if name in os.environ},
     }
 
 

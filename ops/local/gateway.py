@@ -21,6 +21,7 @@ from ops.local.environment import Role, service_settings
 from ops.local.merged import MergedRegistry
 from ops.local.state import State
 from ops.serve import App, Message, Receive, Scope, Send, serve
+from ops.traced import traced
 
 _INGEST_PATHS = frozenset({"/v1/events", "/v1/events/batch"})
 
@@ -96,9 +97,10 @@ class Dispatcher:
 def build(state: State) -> Dispatcher:
     """Both apps on the stack's settings, each in its own database role; the API's metrics tell ingest's too."""
     ingest_registry = CollectorRegistry()
-    ingest = _factory("ingest.app")(service_settings(state, Role.INGEST), registry=ingest_registry)
-    api = _factory("api.app")(service_settings(state, Role.API), registry=MergedRegistry(ingest_registry))
-    return Dispatcher(ingest, api)
+    for_ingest, for_api = service_settings(state, Role.INGEST), service_settings(state, Role.API)
+    ingest = _factory("ingest.app")(for_ingest, registry=ingest_registry)
+    api = _factory("api.app")(for_api, registry=MergedRegistry(ingest_registry))
+    return Dispatcher(traced(ingest, for_ingest, "hyrelog-ingest", literal=_INGEST_PATHS), traced(api, for_api, "hyrelog-api"))
 
 
 def _factory(module: str) -> Callable[..., App]:

@@ -9,6 +9,7 @@ import pytest
 
 from ops.db import use_micros
 from ops.local.stack import SERVERS
+from tests.support.collector import Collector, collecting
 from tests.support.stack import LocalStack, running_stack
 
 
@@ -17,6 +18,15 @@ def servers() -> Iterator[LocalStack]:
     """Kafka, PostgreSQL and the object store with empty topics, databases and buckets."""
     with running_stack(only=SERVERS) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def traced_stack() -> Iterator[tuple[LocalStack, Collector]]:
+    """Everything up, telling its spans to a collector."""
+    with pytest.MonkeyPatch.context() as patch, collecting() as collector:
+        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+        with running_stack() as running:
+            yield running, collector
 
 
 @pytest.fixture

@@ -90,6 +90,28 @@ def test_a_batch_is_below_its_first_record_and_linked_to_the_others_within_bound
     assert span.links == (contexts[1], *contexts[3 : 2 + MAX_LINKS])
 
 
+def test_of_stored_events_our_share_of_the_traces_is_taken(spans: list[Span]) -> None:
+    """Their header no longer tells what the caller wanted."""
+    low, high = (SpanContext(f"{1:016x}{number:016x}", "cd" * 8, sampled=True) for number in (1, 2**64 - 1))
+    span = tracer(spans, 0.5).batch("take", [record(high), record(low)], is_flag_known=False)
+    assert (span.parent_id, span.context.trace_id, span.links) == (low.span_id, low.trace_id, ())
+
+
+def test_a_producers_span_is_the_one_that_its_records_name_already(spans: list[Span]) -> None:
+    """Their header is made of the event, so that a repeat has the same: the span takes its id from there."""
+    made, other = tracer(spans), CONTEXT._replace(trace_id="12" * 16)
+    named = CONTEXT._replace(span_id="ef" * 8)
+    with tracing.batch(made, "chain", [record(CONTEXT)]), tracing.child("announce", Kind.PRODUCER, told=[[], record(other), record(named)]):
+        pass
+    announce, chain = spans
+    assert (announce.context, announce.parent_id) == (named, chain.context.span_id)
+
+
+def test_without_a_tracer_a_batch_is_just_done() -> None:
+    with tracing.batch(None, "chain", [record(CONTEXT)]), tracing.child("announce"):
+        pass
+
+
 def test_a_batch_of_unsampled_records_is_not_told(spans: list[Span]) -> None:
     made = tracer(spans)
     made.end(made.batch("chain", [record(CONTEXT._replace(sampled=False)), []]))
