@@ -40,6 +40,26 @@ class _Made(NamedTuple):
         return orjson.dumps({"accepted": len(events), "events": events})
 
 
+class Room:
+    """How many bytes of batches may lie as objects outside of the workshop. One at a time may wait for it."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._freed = asyncio.Event()
+
+    async def take(self, size: int) -> None:
+        """Wait until there is room; no more may be asked for than there is at all."""
+        while self._left < size:
+            self._freed.clear()
+            await self._freed.wait()
+        self._left -= size
+
+    def give(self, size: int) -> None:
+        """Make room."""
+        self._left += size
+        self._freed.set()
+
+
 class Batches:
     """Takes batches."""
 
@@ -48,6 +68,7 @@ class Batches:
         self._limits = intake.entrance.limits
         self._waiting_bytes = 0
         self._workshop = asyncio.Semaphore(_AT_A_TIME)
+        self._room = Room(MAX_BATCH_BYTES)
 
     async def handle(self, scope: Scope, receive: Receive, trace: str, visit: Visit) -> Answer:
         """The answer to one request. Raises ``Problem``, ``Disconnected``."""
@@ -77,7 +98,10 @@ class Batches:
             self._intake.keys.count_replays(replayed, receipt)
 
     async def _make(self, kind: str, text: bytes, visit: Visit, caller: Principal, receipt: Receipt, parent: bytes) -> _Made:
-        """Parse and seal, one batch after another: as objects a batch may be thirty times its size, and there is one core anyway."""
+        """Parse and seal, one batch after another: as objects a batch may be thirty times its size, and there is one core anyway.
+
+        What waits for another process does so outside of the workshop, where it keeps nobody else out.
+        """
         intake = self._intake
         if self._waiting_bytes + len(text) > intake.max_waiting_bytes:
             raise Unavailable("Nothing was accepted: too many batches are being taken in")
@@ -90,17 +114,21 @@ class Batches:
                     if not projects:
                         intake.rules.check(events, caller, batch=True)
                         self._limits.take_events(visit, len(events))
-                        return await self._seal(events, receipt, parent)
+                        if all(event.idempotency_key is None for event in events):
+                            return _Made(await intake.acceptor.seal(events, receipt, parent), [None] * len(events), None)
+                        await self._room.take(len(text))
+                        break
                     del events
-                # Not in the workshop: while Postgres is away, one tenant's new projects would keep all others' batches out.
                 await intake.rules.learn(projects, caller)
+            try:
+                return await self._seal_keyed(events, receipt, parent)
+            finally:
+                self._room.give(len(text))
         finally:
             self._waiting_bytes -= len(text)
 
-    async def _seal(self, events: list[IncomingEvent], receipt: Receipt, parent: bytes) -> _Made:
+    async def _seal_keyed(self, events: list[IncomingEvent], receipt: Receipt, parent: bytes) -> _Made:
         acceptor = self._intake.acceptor
-        if all(event.idempotency_key is None for event in events):
-            return _Made(await acceptor.seal(events, receipt, parent), [None] * len(events), None)
         acceptor.check(receipt)
         judged = await self._intake.keys.judge(events, receipt, batch=True)
         fates = list(_fates(events, judged))

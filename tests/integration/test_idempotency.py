@@ -116,8 +116,9 @@ async def test_racing_requests_store_one_event(writer: Writer, doors: tuple[http
     answers = await asyncio.gather(*(writer.post(door, f"k {number % 3}") for number in range(30) for door in doors))
     ids = {answer.json()["id"] for answer in answers}
     assert {answer.status_code for answer in answers} <= {200, 202}
-    assert await writer.fates(*ids) == {event_id: event_id for event_id in ids}
-    assert len(ids) == 3
+    fates = await writer.fates(*ids)
+    assert ids <= fates.keys()  # each leads to an event, though a claim may have taken too long and become an alias
+    assert len(set(fates.values())) == 3
 
 
 async def test_a_key_outlives_the_processes(stack: LocalStack, writer: Writer) -> None:
@@ -180,6 +181,22 @@ async def test_within_a_batch_other_content_is_refused(writer: Writer, door: htt
     assert (conflict.status_code, conflict.json()["code"]) == (409, "IDEMPOTENCY_CONFLICT")
     assert [(detail["index"], detail["field"]) for detail in conflict.json()["details"]] == [(1, "idempotencyKey")]
     assert await writer.claimed() == set()
+
+
+async def test_a_batch_that_waits_for_its_claims_keeps_no_other_out(stack: LocalStack, writer: Writer, door: httpx.AsyncClient) -> None:
+    """On a busy machine it may be late all the same: once in a few times it has to come first."""
+    await writer.post(door, None, prefer=WAIT)
+    for attempt in range(5):
+        async with held(stack, NO_CLAIMS):
+            keyed = asyncio.create_task(writer.post_all(door, {"idempotencyKey": f"k {attempt}"}))
+            await asyncio.sleep(0.02)
+            plain = await writer.post_all(door, {})
+            was_first = not keyed.done()
+            assert plain.status_code == (await keyed).status_code == 202
+        if was_first:
+            return
+        await asyncio.sleep(1)  # until claims are asked for again
+    pytest.fail("it always waited")
 
 
 async def test_a_refused_request_leaves_no_claim(stack: LocalStack, writer: Writer, door: httpx.AsyncClient) -> None:
