@@ -18,11 +18,11 @@ from schemas import codec
 from schemas.codec import ENVELOPE_HEADER, HEADER_BYTES, Undecodable
 from schemas.envelope import PLAN, envelope
 from schemas.leaf import LeafPieces
+from schemas.reading import length_at, long_at
 
 _NO_COMMITMENT = bytes(32)
 _TENANCY_BYTES = 74
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
-_MAX_SHIFT = 63
 _ONE_BYTE, _TWO_BYTES = 64, 8192
 """Avro lengths below these take one and two bytes."""
 _UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
@@ -94,7 +94,7 @@ def open_envelope(record: bytes) -> Envelope:
 def _open(record: bytes) -> Envelope:
     tenancy = record[HEADER_BYTES : HEADER_BYTES + _TENANCY_BYTES]
     company_id, workspace_id = _ids(tenancy)
-    count, at = _long(record, HEADER_BYTES + _TENANCY_BYTES)
+    count, at = long_at(record, HEADER_BYTES + _TENANCY_BYTES)
     events = []
     for _ in range(count):
         event, at = _read_event(record, at, tenancy)
@@ -114,7 +114,7 @@ def _ids(tenancy: bytes) -> tuple[str, str]:
 def _read_event(record: bytes, start: int, tenancy: bytes) -> tuple[AcceptedEvent, int]:
     plan = PLAN.unpack_from(record, start)
     # Slices of the record itself: a copy of the body to slice from would cost 0.5 µs.
-    size, at = _length(record, start + PLAN.size)
+    size, at = length_at(record, start + PLAN.size)
     middle_at = at + plan[0]
     tail_at = middle_at + plan[1]
     rest_at = tail_at + plan[2]
@@ -200,33 +200,3 @@ def _uuid(text: bytes) -> bytes:
     if not _IS_UUID(text):
         raise Undecodable("a project's id is not a UUID")
     return unhexlify(text.replace(b"-", b""))
-
-
-def _long(buffer: bytes, at: int) -> tuple[int, int]:
-    byte = buffer[at]
-    value = byte & 0x7F
-    shift = 7
-    while byte > 0x7F:
-        if shift > _MAX_SHIFT:  # a number without an end would take time that grows with its square
-            raise Undecodable("a number is longer than 64 bits")
-        at += 1
-        byte = buffer[at]
-        value |= (byte & 0x7F) << shift
-        shift += 7
-    return (value >> 1) ^ -(value & 1), at + 1
-
-
-def _length(buffer: bytes, at: int) -> tuple[int, int]:
-    """A length of bytes that lie in the buffer, and where they begin."""
-    size = buffer[at]
-    if size < 0x80:
-        at += 1
-    elif (high := buffer[at + 1]) < 0x80:
-        size = size & 0x7F | high << 7
-        at += 2
-    else:
-        size, at = _long(buffer, at)
-        size = size << 1 ^ size >> 63
-    if size & 1 or at + (size >> 1) > len(buffer):  # odd: a negative length
-        raise Undecodable("a length points beyond the record")
-    return size >> 1, at
