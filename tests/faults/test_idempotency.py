@@ -60,7 +60,7 @@ class Ledger:
 class Client:
     """Sends requests until they are answered, to either process."""
 
-    def __init__(self, stack: LocalStack, key: str, session: aiohttp.ClientSession) -> None:
+    def __init__(self, stack: LocalStack, key: str | None, session: aiohttp.ClientSession) -> None:
         self._doors = [f"http://127.0.0.1:{stack.state.port(name)}" for name in INGEST]
         self._headers = bearer(key)
         self.waiting: dict[str, str] = {}
