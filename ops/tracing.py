@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import Enum
@@ -26,6 +26,7 @@ MAX_LINKS = 32
 """Of one batch: it may hold thousands of requests' records."""
 _TRACEPARENT = re.compile(rb"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 _SAMPLED = 1
+_OFF = nullcontext()
 _CURRENT: ContextVar[tuple[Tracer, Span] | None] = ContextVar("hyrelog_span", default=None)
 
 
@@ -142,29 +143,31 @@ def of_record(headers: Headers) -> SpanContext | None:
     return next((parse(value) for name, value in headers if name == "traceparent" and value), None)
 
 
-@contextmanager
-def batch(tracer: Tracer | None, name: str, records: Iterable[Headers], *, is_flag_known: bool = True) -> Iterator[None]:
+def batch(tracer: Tracer | None, name: str, records: Iterable[Headers], *, is_flag_known: bool = True) -> AbstractContextManager[None]:
     """A span around what a consumer does with records, if there is a tracer."""
-    if tracer is None:
-        yield
-        return
+    return _OFF if tracer is None else _batch(tracer, name, records, is_flag_known)
+
+
+def child(name: str, kind: Kind = Kind.INTERNAL, *, told: Iterable[Headers] = ()) -> AbstractContextManager[None]:
+    """A span around a part of the work at hand, if that is traced.
+
+    With ``told``, the headers of records to be sent, it is the span that those of its trace name already.
+    """
+    current = _CURRENT.get()
+    return _OFF if current is None else _child(*current, name, kind, told)
+
+
+@contextmanager
+def _batch(tracer: Tracer, name: str, records: Iterable[Headers], is_flag_known: bool) -> Iterator[None]:
     span = tracer.batch(name, records, is_flag_known=is_flag_known)
     with tracer.current(span), _ending(tracer, span):
         yield
 
 
 @contextmanager
-def child(name: str, kind: Kind = Kind.INTERNAL, *, told: Iterable[Headers] = ()) -> Iterator[None]:
-    """A span around a part of the work at hand, if that is traced.
-
-    With ``told``, the headers of records to be sent, it is the span that those of its trace name already.
-    """
-    current = _CURRENT.get()
-    if current is None:
-        yield
-        return
-    tracer, above = current
-    span = tracer.start(name, kind, parent=above.context, span_id=_named(told, above.context) if above.context.sampled else None)
+def _child(tracer: Tracer, above: Span, name: str, kind: Kind, told: Iterable[Headers]) -> Iterator[None]:
+    span_id = _named(told, above.context) if above.context.sampled else None
+    span = tracer.start(name, kind, parent=above.context, span_id=span_id)
     with _ending(tracer, span):
         yield
 

@@ -22,13 +22,13 @@ from ops.faults import FaultPoints
 from ops.kafka import KafkaError
 from ops.publish import AckTimeout, Pushback
 from ops.tracing import Kind
-from schemas.accepted import Envelope
+from schemas.accepted import Envelope, open_envelope
 from schemas.topics import Region
 from streams.announce import Announcer
 from streams.gauge import StreamMetrics
 from streams.halving import DUPLICATE_ID, find_refused
 from streams.keys import First, Key, keys_of
-from streams.sequence import NO_KEYS, REPEAT, ChainEnd, Place, Refusal, Sequenced, SourceRecord, sequence, workspaces
+from streams.sequence import NO_KEYS, REPEAT, ChainEnd, Place, Refusal, Rejection, Sequenced, SourceRecord, sequence, workspaces
 from streams.store import Moved, Source, Store, Verdict, judge
 
 _LOG = log.get(__name__)
@@ -230,7 +230,12 @@ class PartitionChain:
         for rejection in stored.rejections:
             self._metrics.rejected(rejection.refusal.reason)
             _LOG.error(
-                "event rejected", region=self.region, partition=self.partition, reason=rejection.refusal.reason, event_id=rejection.id
+                "event rejected",
+                region=self.region,
+                partition=self.partition,
+                reason=rejection.refusal.reason,
+                event_id=rejection.id,
+                trace_id=_trace_of(rejection),
             )
 
     async def _announce(self, source: Source, stored: Sequenced | None, keep_going: KeepGoing) -> None:
@@ -356,6 +361,11 @@ def _kind(error: BaseException) -> str:
     """SQLSTATE class, or what kind of error it is."""
     state = sqlstate(error)
     return state[:2] if state else type(error).__name__
+
+
+def _trace_of(rejection: Rejection) -> str | None:
+    """The trace id of the request that brought it; ``None`` when the record can't be read."""
+    return None if rejection.id is None else open_envelope(rejection.original).events[0].trace_id.hex()
 
 
 class _Tried(Exception):
