@@ -21,7 +21,7 @@ from tests.support.doors import bearer
 from tests.support.posting import Producer
 from tests.support.stack import LocalStack
 
-EXAMPLES = 25
+EXAMPLES = 15
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 DOCUMENT = document()
 SCHEMA = schemathesis.openapi.from_dict(strict(DOCUMENT))
