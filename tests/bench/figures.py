@@ -12,13 +12,27 @@ from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
 from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post, post_keyed
+from tests.bench.search import at_rest, indexing, lag, post_beside
 from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu, memory, microseconds, milliseconds, rate, share
 from tests.bench.verify import verify
 from tests.bench.visible import visible
 
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about.
-FIGURES = ("single", "visible", "keyed", "stored", "keyed-stored", "indexes", "batches", "drain", "verify", "admission")
+FIGURES = (
+    "single",
+    "visible",
+    "search",
+    "keyed",
+    "stored",
+    "search-stored",
+    "keyed-stored",
+    "indexes",
+    "batches",
+    "drain",
+    "verify",
+    "admission",
+)
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
 _ENVELOPES = (1, 100)
 _FILL_ENVELOPE = 100
@@ -37,6 +51,8 @@ class Figures:
         steps = {
             "single": self._single,
             "visible": self._visible,
+            "search": self._search,
+            "search-stored": self._search_stored,
             "keyed": self._keyed,
             "stored": self._stored,
             "keyed-stored": self._keyed_stored,
@@ -49,6 +65,7 @@ class Figures:
         rows = []
         for name in FIGURES:
             if name in names:
+                await at_rest(self._bench)
                 self._bench.say(name)
                 rows += await steps[name]()
         return [*rows, Row("peak memory", memory(self._bench.meter.peaks | self._memory), "ingest, worker < 300 MiB", _MEMORY)]
@@ -79,6 +96,23 @@ class Figures:
             Row(f"request → visible in both {name}", milliseconds(seen.from_due)),
             _cpu_row(f"single POST {name}", seen.cost, seen.events, "poster"),
         ]
+
+    async def _search(self, where: str = "") -> list[Row]:
+        half = (await self._single_on_empty()).accepted / 2
+        done = await indexing(self._bench, self._bench.plan.backlog_of_indexes)
+        behind = await lag(self._bench, half)
+        alone, beside = await post_beside(self._bench)
+        name = f"the search sink indexes {done.backlog:,}{where}"
+        ratio = f"{beside.announced / alone.announced:.2f} of {rate(alone.announced)} without it, taken just before"
+        return [
+            Row(name, rate(done.rate), "", f"{done.stored:,} rows before; from 10 % to 90 %"),
+            _cpu_row(name, done.cost, done.events),
+            Row(f"on the topic → in the search table at {rate(half)}, half load{where}", milliseconds(behind.seconds)),
+            Row(f"single POST, persisted and announced, beside the search sink{where}", rate(beside.announced), "", ratio),
+        ]
+
+    async def _search_stored(self) -> list[Row]:
+        return await self._search(f", {self._bench.plan.stored:,} stored")
 
     async def _stored(self) -> list[Row]:
         empty, goal = await self._single_on_empty(), self._bench.plan.stored
