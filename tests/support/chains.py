@@ -80,6 +80,8 @@ class Chain:
         tenant_id: str | None = None,
         project_id: str | None = None,
         outcome: str | None = "SUCCESS",
+        received_at: int | None = None,
+        trace_id: str | None = None,
     ) -> StoredEvent:
         """The next event. ``at`` is its timestamp, by default a second after the one before."""
         seq = self.head.seq + 1
@@ -96,11 +98,11 @@ class Chain:
             tenant_id=tenant_id,
             data_region=self.region.value,
             timestamp=BASE_TIME + seq * SECOND if at is None else at,
-            received_at=BASE_TIME + seq * SECOND + 7,
+            received_at=BASE_TIME + seq * SECOND + 7 if received_at is None else received_at,
             category=category,
             action=action,
             outcome=outcome,
-            trace_id=uuid4().hex,
+            trace_id=trace_id or uuid4().hex,
             actor=None if actor is None else group(actor),
             resource=None if resource is None else group(resource),
             context=None if context is None else group(context),

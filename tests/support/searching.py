@@ -17,6 +17,15 @@ async def index(connection: asyncpg.Connection[asyncpg.Record], events: Sequence
         await connection.execute(load_queries("sinks.search")["insert_rows"], *zip(*map(handle, events), strict=True))
 
 
+async def bury(connection: asyncpg.Connection[asyncpg.Record], event: StoredEvent) -> None:
+    """Note that the sink could not take the event."""
+    await connection.execute(
+        "INSERT INTO search_dead (topic, partition, workspace_id, seq, reason) VALUES ('test', 0, $1, $2, 'test')",
+        event.workspace_id,
+        event.seq,
+    )
+
+
 async def name(connection: asyncpg.Connection[asyncpg.Record], event: StoredEvent, key: str) -> None:
     """Let the key stand for the event, as the chain worker does."""
     await connection.execute(
