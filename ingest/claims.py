@@ -31,8 +31,8 @@ _PACE_SECONDS = 0.004
 class Table(Protocol):
     """Where claims are kept: one region's Postgres, or a fake."""
 
-    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder]:
-        """Who has the keys now, by the id proposed."""
+    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder | None]:
+        """Who had the keys before, by the id proposed; ``None`` for one who gave it back just now. Who is not in it has its key."""
         ...
 
     async def release(self, claims: Sequence[Claim]) -> None:
@@ -84,13 +84,22 @@ class _Round:
     def claims(self) -> list[Claim]:
         return [claim for ticket in self.tickets for claim in ticket.claims]
 
-    def settle(self, holders: dict[str, Holder]) -> bool:
-        """Tell everybody who still waits; say whether anybody did."""
-        waiting = [ticket for ticket in self.tickets if not ticket.done.done()]
-        for ticket in waiting:
-            ticket.done.set_result([_verdict(claim, holders.get(claim.event_id)) for claim in ticket.claims])
+    def settle(self, met: dict[str, Holder | None]) -> None:
+        """Tell everybody who still waits."""
+        for claims, done in self._leaving():
+            done.set_result([_verdict(claim, met[claim.event_id]) if claim.event_id in met else _fresh(claim) for claim in claims])
+
+    def give_up(self) -> int:
+        """Let everybody who still waits go on without an answer. Returns how many claims that were."""
+        leaving = self._leaving()
+        for claims, done in leaving:
+            done.set_result([_away(claim) for claim in claims])
+        return sum(len(claims) for claims, _ in leaving)
+
+    def _leaving(self) -> list[_Ticket]:
+        leaving = [ticket for ticket in self.tickets if not ticket.done.done()]
         self.tickets, self.size = [], 0
-        return bool(waiting)
+        return leaving
 
 
 class Claims:
@@ -111,14 +120,9 @@ class Claims:
         """A verdict for each, within a quarter of a second. No key may stand in it twice."""
         loop = asyncio.get_running_loop()
         if loop.time() < self._closed_until or self._gathering.size + len(claims) > _MAX_GATHERED:
-            verdicts = [_verdict(claim, None) for claim in claims]
-        else:
-            began = perf_counter()
-            verdicts = await self._join(loop, claims)
-            self._seconds(perf_counter() - began)
-        if away := sum(verdict.standing is Standing.AWAY for verdict in verdicts):
-            self._unclaimed(away)
-        return verdicts
+            self._unclaimed(len(claims))
+            return [_away(claim) for claim in claims]
+        return await self._join(loop, claims)
 
     async def release(self, claims: Sequence[Claim], verdicts: Sequence[Verdict]) -> None:
         """Give back those that are fresh, as nothing was published under them; what can't be given back in time stays."""
@@ -136,7 +140,7 @@ class Claims:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._gathering.settle({})
+        self._gathering.give_up()
 
     def _join(self, loop: asyncio.AbstractEventLoop, claims: Sequence[Claim]) -> asyncio.Future[list[Verdict]]:
         """Take part in the next statement."""
@@ -151,10 +155,11 @@ class Claims:
 
     def _expire(self, late: _Round) -> None:
         """Once the patience of a round is over: its requests go on without an answer, and the next ones don't even ask for a while."""
-        if late.settle({}):
-            self._break()
+        if late.tickets:
+            self._give_up(late)
 
-    def _break(self) -> None:
+    def _give_up(self, late: _Round) -> None:
+        self._unclaimed(late.give_up())
         self._closed_until = asyncio.get_running_loop().time() + _BREAK_SECONDS
 
     async def _run(self) -> None:
@@ -176,15 +181,15 @@ class Claims:
 
     async def _ask(self, full: _Round) -> None:
         """One statement. Should its answer come after all have gone, then what it claimed is on its way already."""
-        holders: dict[str, Holder] | None = None
+        began = perf_counter()
         try:
-            holders = await self._table.claim(full.claims())
+            full.settle(await self._table.claim(full.claims()))
         except Exception as error:  # noqa: BLE001 - nothing that goes wrong here may keep an event out
             self._note(error)
         finally:
-            full.settle(holders or {})
-        if holders is None:
-            self._break()
+            if full.tickets:
+                self._give_up(full)
+            self._seconds(perf_counter() - began)
 
     async def _give_back(self, claims: Sequence[Claim]) -> None:
         try:
@@ -197,11 +202,18 @@ class Claims:
             _LOG.error("claims", region=self._region, error=type(error).__name__)
 
 
+def _fresh(claim: Claim) -> Verdict:
+    return Verdict(Standing.FRESH, claim.event_id, claim.received_at)
+
+
+def _away(claim: Claim) -> Verdict:
+    return Verdict(Standing.AWAY, claim.event_id, claim.received_at)
+
+
 def _verdict(claim: Claim, holder: Holder | None) -> Verdict:
+    """What a claim met that is not fresh."""
     if holder is None:
-        return Verdict(Standing.AWAY, claim.event_id, claim.received_at)
-    if holder.event_id == claim.event_id:
-        return Verdict(Standing.FRESH, claim.event_id, claim.received_at)
+        return _away(claim)
     if not is_same_content(claim.content, holder.content):
         return Verdict(Standing.CONFLICT, holder.event_id, claim.received_at)
     if holder.received_at is None:

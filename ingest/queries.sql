@@ -22,8 +22,8 @@ JOIN events e ON e.workspace_id = a.workspace_id AND e.seq = a.seq
 SELECT id, reason FROM rejected JOIN unnest($1::uuid[], $2::uuid[]) AS wanted (id, company_id) USING (id, company_id)
 
 -- name: claim_keys
--- Which of these idempotency keys stand for an event already, and claims for the others; those that come back as neither were claimed before.
--- In one order for everybody, so that no two processes wait for each other.
+-- Claim these idempotency keys, but for those that stand for an event already. Only what was not claimed comes back: such a key with
+-- its event, or one that others claimed, without. In one order for everybody, so that no two processes wait for each other.
 WITH wanted AS MATERIALIZED (
   SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::uuid[], $5::bytea[], $6::timestamptz[])
     AS w (workspace_id, key, company_id, event_id, content, received_at)
@@ -36,11 +36,11 @@ WITH wanted AS MATERIALIZED (
   FROM wanted WHERE event_id NOT IN (SELECT proposed FROM settled)
   ORDER BY workspace_id, key COLLATE "C"
   ON CONFLICT (workspace_id, key) DO NOTHING
-  RETURNING event_id, content, received_at
+  RETURNING event_id
 )
-SELECT proposed, event_id, content, NULL::timestamptz AS received_at FROM settled
-UNION ALL
-SELECT event_id, event_id, content, received_at FROM claimed
+SELECT w.event_id AS proposed, s.event_id, s.content
+FROM wanted w LEFT JOIN settled s ON s.proposed = w.event_id
+WHERE w.event_id NOT IN (SELECT event_id FROM claimed)
 
 -- name: claims_before
 -- The claims that others came first with. A statement of its own: the one that lost to them may have begun before they were there.

@@ -89,15 +89,15 @@ class ClaimTable:
         self._pool = pool
         self._sql = db.load_queries("ingest")
 
-    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder]:
-        """Who has the keys now, by the id proposed: the proposal itself when it won. None is there for one given back just now."""
+    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder | None]:
+        """Claim keys. Who had them before, by the id proposed; ``None`` for one who gave it back just now. Who is not in it has its key."""
         async with self._pool.acquire(timeout=_TIMEOUT_SECONDS) as connection:
             rows = await connection.fetch(self._sql["claim_keys"], *zip(*claims, strict=True), timeout=_TIMEOUT_SECONDS)
-            if len(rows) < len(claims):
-                answered = {str(row[0]) for row in rows}
-                lost = [claim for claim in claims if claim.event_id not in answered]
-                rows += await connection.fetch(self._sql["claims_before"], *_names(lost), timeout=_TIMEOUT_SECONDS)
-        return {str(row[0]): Holder(str(row[1]), row[2], row[3]) for row in rows}
+            met = {str(row[0]): None if row[1] is None else Holder(str(row[1]), row[2], None) for row in rows}
+            if lost := [claim for claim in claims if met.get(claim.event_id, claim) is None]:
+                before = await connection.fetch(self._sql["claims_before"], *_names(lost), timeout=_TIMEOUT_SECONDS)
+                met |= {str(row[0]): Holder(str(row[1]), row[2], row[3]) for row in before}
+        return met
 
     async def release(self, claims: Sequence[Claim]) -> None:
         """Give claims back that nothing was published under."""

@@ -53,7 +53,7 @@ class Metrics:
             registry=to,
         )
         self.claim_seconds = Histogram(
-            "hyrelog_ingest_claim_seconds", "How long do claims of idempotency keys take?", ("region",), buckets=_CHUNK_SECONDS, registry=to
+            "hyrelog_ingest_claim_seconds", "How long do statements take that claim idempotency keys?", ("region",), buckets=_CHUNK_SECONDS, registry=to
         )
         self.batch_events = Histogram(
             "hyrelog_ingest_batch_events",

@@ -26,17 +26,22 @@ class Database:
     holders: dict[str, Holder] = field(default_factory=dict)
     statements: list[list[str]] = field(default_factory=list)
     released: list[str] = field(default_factory=list)
+    given_back: set[str] = field(default_factory=set)
+    """Proposals that met a claim which was gone at the second look."""
     may_answer: asyncio.Event = field(default_factory=asyncio.Event)
     asked: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
 
-    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder]:
+    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder | None]:
         self.statements.append([claim.event_id for claim in claims])
         self.asked.set()
         await self.may_answer.wait()
         if self.error is not None:
             raise self.error
-        return {each.event_id: self.holders.setdefault(each.key, Holder(each.event_id, each.content, each.received_at)) for each in claims}
+        met = {each.event_id: self.holders.setdefault(each.key, Holder(each.event_id, each.content, each.received_at)) for each in claims}
+        return {
+            proposed: None if proposed in self.given_back else holder for proposed, holder in met.items() if holder.event_id != proposed
+        }
 
     async def release(self, claims: Sequence[Claim]) -> None:
         await self.may_answer.wait()
@@ -83,6 +88,12 @@ async def test_a_key_whose_event_is_stored_leads_to_it(claims: Claims, database:
     (same, other) = await asyncio.gather(claims.claim([claim("again")]), claims.claim([claim("other", content=OTHER)]))
     assert [each.standing for each in (*same, *other)] == [Standing.SETTLED, Standing.CONFLICT]
     assert same[0].event_id == "stored"
+
+
+async def test_a_claim_that_is_given_back_meanwhile_stops_nobody(claims: Claims, database: Database) -> None:
+    database.holders["k"] = Holder("gone", OTHER, NOW - 1)
+    database.given_back.add("own")
+    assert await claims.claim([claim("own")]) == [Verdict(Standing.AWAY, "own", NOW)]
 
 
 async def test_contents_are_the_same_while_the_secret_is_rotated(claims: Claims, database: Database) -> None:

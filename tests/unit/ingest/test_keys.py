@@ -32,8 +32,9 @@ class Database:
     def __init__(self) -> None:
         self.holders: dict[str, Holder] = {}
 
-    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder]:
-        return {each.event_id: self.holders.setdefault(each.key, Holder(each.event_id, each.content, each.received_at)) for each in claims}
+    async def claim(self, claims: Sequence[Claim]) -> dict[str, Holder | None]:
+        met = {each.event_id: self.holders.setdefault(each.key, Holder(each.event_id, each.content, each.received_at)) for each in claims}
+        return {proposed: holder for proposed, holder in met.items() if holder.event_id != proposed}
 
     async def release(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
