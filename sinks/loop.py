@@ -19,7 +19,7 @@ from uuid import UUID
 from ops import log, tracing
 from ops.db import Connection
 from ops.faults import FaultPoints
-from ops.kafka import Bounds, KafkaError, Topic
+from ops.kafka import Bounds, KafkaError, Topic, TopicMismatch
 from ops.tracing import Tracer
 from schemas.announced import open_event
 from schemas.codec import Undecodable
@@ -113,7 +113,7 @@ class PartitionLoop(Generic[Row]):
                     await self._turn()
                     self.trouble, pause = None, _FIRST_PAUSE
             except Exception as error:
-                if not (isinstance(error, (KafkaError, Moved, Retry, TooManyDead)) or is_transient(error)):
+                if not (isinstance(error, (KafkaError, TopicMismatch, Moved, Retry, TooManyDead)) or is_transient(error)):
                     raise
                 self._note(error)
                 await asyncio.sleep(error.after if isinstance(error, Retry) else pause)

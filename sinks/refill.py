@@ -16,7 +16,8 @@ from uuid import UUID
 from schemas.event import StoredEvent
 from sinks.store import REFILL_ALL, SinkStore
 
-_PAGE_EVENTS = 500
+_PAGE_EVENTS = 200
+"""An event may be as large as 128 KiB."""
 _PAGE_WORKSPACES = 1000
 
 Following = tuple[StoredEvent, int]

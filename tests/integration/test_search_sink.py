@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
 from ops import kafka
+from ops.db import Connection
 from ops.local.environment import Role
 from ops.metrics import Metrics
 from ops.settings import Settings
 from schemas.event import StoredEvent
 from sinks.batch import DEAD_IN_A_ROW
-from sinks.fates import Dead
+from sinks.fates import Dead, Retry
 from sinks.search.handle import SearchRow
 from sinks.search.handle import handle as search_handle
+from sinks.search.store import SearchStore
 from tests.support.chains import Chain
 from tests.support.managing import Database
 from tests.support.sinking import (
@@ -263,3 +265,27 @@ async def test_a_topic_made_anew_is_noticed(settings: Settings, topic: Topic, su
         assert value(metrics, "hyrelog_sink_gaps_total", reason="recreated") >= 1
     await assert_whole(superuser, chain, first + more)
     await assert_whole(superuser, quiet, lost)
+
+
+class _Hesitant(SearchStore):
+    """A sink that is not ready at first."""
+
+    refusals = 2
+
+    async def insert(self, connection: Connection, rows: Sequence[SearchRow]) -> None:
+        """Not now."""
+        if self.refusals:
+            self.refusals -= 1
+            raise Retry(0.01)
+        await super().insert(connection, rows)
+
+
+async def test_what_the_sink_puts_off_comes_again_before_anything_behind_it(settings: Settings, topic: Topic, superuser: Database) -> None:
+    chain = new_chain()
+    events = await persist(superuser, chain, chain.events(20))
+    async with sinking(settings, search_handle, _Hesitant) as metrics:
+        await topic.announce(events[:10])
+        await topic.announce(events[10:])
+        await until_indexed(superuser, chain)
+        assert value(metrics, "hyrelog_sink_retries_total", error="Retry") == 2
+    await assert_whole(superuser, chain, events)
