@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from contextlib import ExitStack
 
 import asyncpg
 import pytest
@@ -23,10 +24,12 @@ def servers() -> Iterator[LocalStack]:
 @pytest.fixture(scope="session")
 def traced_stack() -> Iterator[tuple[LocalStack, Collector]]:
     """Everything up, telling its spans to a collector."""
-    with pytest.MonkeyPatch.context() as patch, collecting() as collector:
-        patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-        with running_stack() as running:
-            yield running, collector
+    with ExitStack() as exits:
+        collector = exits.enter_context(collecting())
+        with pytest.MonkeyPatch.context() as patch:  # other stacks are not to inherit it
+            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
+            running = exits.enter_context(running_stack())
+        yield running, collector
 
 
 @pytest.fixture

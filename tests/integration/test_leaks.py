@@ -84,7 +84,7 @@ def aftermath(traced_stack: tuple[LocalStack, Collector]) -> Aftermath:
         _manage(producer, planted)
         _complain(stack, planted)
         traces = producer.post(LEAST, prefer="wait=30").headers["x-trace-id"]
-    collector.wait(traces, 5)
+    collector.wait(traces, 2)
     logs = {path.stem: path.read_bytes() for path in (stack.state.root / "log").glob("*.log")}
     secrets = _secrets(stack, producer)
     return Aftermath(planted.words, secrets, logs, _columns(stack), _dump(stack), collector.texts)

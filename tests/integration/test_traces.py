@@ -117,7 +117,7 @@ def test_who_says_not_to_sample_is_not_sampled(producer: Producer, collector: Co
     quiet = SpanContext("cd" * 16, CALLER.span_id, sampled=False)
     producer.store(traceparent=quiet.traceparent.decode())
     trace_id = producer.post(LEAST, prefer="wait=30").headers["x-trace-id"]
-    collector.wait(trace_id, 5)
+    collector.wait(trace_id, 4)  # the sink may take both at once, and is then below the first
     # What is stored does not hold the flag: the sink can't know.
     assert [span for span in collector.trace(quiet.trace_id) if span.service != "hyrelog-search"] == []
 
