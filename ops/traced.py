@@ -7,7 +7,7 @@ reads it (trace ids in answers and logs, the header of a Kafka record) leads bac
 from __future__ import annotations
 
 from collections.abc import Collection
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 
 from ops import tracing, web
 from ops.serve import App, Message, Receive, Scope, Send
@@ -36,12 +36,22 @@ class TracedApp:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
         if scope["type"] == "lifespan":
-            async with self._opened as self._tracer:
-                await self._app(scope, receive, send)
+            await self._live(scope, receive, send)
         elif scope["type"] != "http" or self._tracer is None or web.is_open(scope["path"]):
             await self._app(scope, receive, send)
         else:
             await self._serve(self._tracer, scope, receive, send)
+
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async with AsyncExitStack() as exits:
+            self._tracer = await exits.enter_async_context(self._opened)
+
+            async def closing(message: Message) -> None:
+                if message["type"].startswith("lifespan.shutdown."):  # behind it, the server may end the loop at once
+                    await exits.aclose()
+                await send(message)
+
+            await self._app(scope, receive, closing)
 
     async def _serve(self, tracer: Tracer, scope: Scope, receive: Receive, send: Send) -> None:
         span = _begin(tracer, scope)
