@@ -79,7 +79,7 @@ async def test_the_request_goes_on_under_the_spans_own_context() -> None:
 async def test_the_trace_is_the_one_that_the_answer_names(headers: dict[str, bytes]) -> None:
     """Whatever was sent: spans, logs and ``X-Trace-Id`` must say the same."""
     watched = Watched()
-    await watched.ask(**headers)
+    await watched.ask("/v1/events", **headers)
     assert (
         watched.spans[0].context.trace_id
         == web.trace_id((name.replace("_", "-").encode(), value) for name, value in headers.items())
