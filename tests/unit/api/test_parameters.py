@@ -40,5 +40,17 @@ def test_a_cursor_is_bound_to_filters_and_order_but_not_to_the_size_of_a_page() 
         assert EventQuery.model_validate(change).question() == base
     workspace = "0190a000-0000-7000-8000-00000000000a"
     changes = ({"from": "2026-01-01T00:00:00Z"}, {"to": "2026-01-01T00:00:00Z"}, {"category": "a"}, {"action": "a"}, {"order": "asc"})
-    for change in (*changes, {"workspaceId": workspace}):
+    more = ({"q": "abc"}, {"sort": "seq"}, {"outcome": "DENIED"}, {"receivedTo": "2026-01-01T00:00:00Z"})
+    for change in (*changes, *more, {"workspaceId": workspace}):
         assert EventQuery.model_validate(change).question() != base
+
+
+@pytest.mark.parametrize("text", ["ä" * 127, "x" * 255, "two words"])
+def test_extracted_values_are_as_long_as_they_can_be_posted(text: str) -> None:
+    assert EventQuery.model_validate({"actorId": text}).actor_id == text
+
+
+@pytest.mark.parametrize("text", ["", "ä" * 128, "x" * 256, "\0"])
+def test_a_value_that_no_event_can_have_is_refused(text: str) -> None:
+    with pytest.raises(ValidationError):
+        EventQuery.model_validate({"actorId": text})
