@@ -5,6 +5,7 @@ and for each who may call, what the door may answer, its headers and its example
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -50,7 +51,7 @@ def build(app: FastAPI) -> Json:
     _name(document, app)
     for more in (ingest_openapi, operations_openapi):
         for path, operations in more.PATHS.items():
-            document["paths"][path] = document["paths"].get(path, {}) | operations
+            document["paths"][path] = document["paths"].get(path, {}) | deepcopy(operations)
     _add_components(document)
     document["paths"] = dict(sorted(document["paths"].items(), key=_place))
     for path, method, operation in operations_of(document):
@@ -86,7 +87,7 @@ def _name(document: Json, app: FastAPI) -> None:
 def _add_components(document: Json) -> None:
     components = document["components"]
     schemas = components["schemas"]
-    schemas |= {"Error": ERROR, **ingest_openapi.COMPONENTS, **operations_openapi.COMPONENTS}
+    schemas |= deepcopy({"Error": ERROR, **ingest_openapi.COMPONENTS, **operations_openapi.COMPONENTS})
     for _, _, operation in operations_of(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             if name := content["schema"].get("title"):
@@ -160,3 +161,6 @@ def _add_examples(name: str, operation: Json) -> None:
         for content in body.get("content", {}).values():
             if not content.keys() & {"example", "examples"}:
                 content.update(examples.of(content["schema"], name))
+    if invalid := operation["responses"].get("400"):
+        (answer,) = invalid["content"]["application/json"]["examples"].values()
+        answer["value"]["details"] = [examples.finding(name, operation)]

@@ -101,6 +101,12 @@ _PARAMETERS: Json = {
     "include": "verification",
     "region": "US",
 }
+_FINDINGS: dict[str, Json] = {
+    "post /v1/events": {"field": "category", "message": "is required"},
+    "post /v1/events/batch": {"index": 1, "field": "category", "message": "is required"},
+    "post /v1/workspaces/{id}/keys": {"field": "name", "message": "Field required"},
+    "post /v1/keys/{id}/rotate": {"field": "overlapSeconds", "message": "Input should be less than or equal to 86400"},
+}
 _UUID: Json = {"type": "string", "format": "uuid"}
 _PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT}
 
@@ -113,6 +119,14 @@ def of(schema: Json, operation: str) -> Json:
     name: str = _name(schema) or schema.get("type", "")
     value = _bodies().get((operation, name), _shapes().get(name))
     return {} if value is None else {"example": value}
+
+
+def finding(name: str, operation: Json) -> Json:
+    """What a 400 of the operation may find wrong."""
+    if name in _FINDINGS:
+        return _FINDINGS[name]
+    takes_limit = any(each["name"] == "limit" for each in operation.get("parameters", ()))
+    return {"field": "limit", "message": "Input should be less than or equal to 200" if takes_limit else "unknown parameter"}
 
 
 def parameter(path: str, name: str) -> Json:

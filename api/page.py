@@ -13,7 +13,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #1b1f24; background: #fff }
 h1, h2, h3 { line-height: 1.2 } h3 { margin-top: 2.5rem; border-top: 1px solid #d0d7de; padding-top: 1rem }
 code, pre { font: 14px/1.45 ui-monospace, monospace; background: #f3f5f7; border-radius: 4px } code { padding: .1em .3em }
-pre { padding: .8rem; overflow-x: auto } table { border-collapse: collapse; width: 100% }
+pre { padding: .8rem; overflow-x: auto } table { border-collapse: collapse; width: 100%; margin: 1rem 0 }
 th, td { text-align: left; vertical-align: top; padding: .3rem .6rem; border-bottom: 1px solid #e4e8ec }
 nav ul { columns: 2; list-style: none; padding: 0 } .method { color: #0550ae; font-weight: 600 }
 summary { cursor: pointer; color: #57606a } td:last-child code { white-space: nowrap }
