@@ -14,9 +14,22 @@ from fastapi.routing import iter_route_contexts
 from api import examples
 from api.audited import AuditedRoute
 from ops.auth import WrongAddress
+from ops.health import NOT_INTERNAL
 from ops.web import is_open
 from schemas import ingest_openapi, operations_openapi
-from schemas.openapi import COMPANY_KEY, ERROR, HEADERS, OF_STATUS, SECURITY_SCHEMES, WORKSPACE_KEY, Json, merge, reference, refusals
+from schemas.openapi import (
+    COMPANY_KEY,
+    ERROR,
+    HEADERS,
+    INTERNAL_TOKEN,
+    OF_STATUS,
+    SECURITY_SCHEMES,
+    WORKSPACE_KEY,
+    Json,
+    merge,
+    reference,
+    refusals,
+)
 from schemas.problems import Problem, RateLimited, Unauthorized, Unavailable
 
 _DESCRIPTION = """HyreLog keeps an audit log that nobody can change unseen: every event is a link of its workspace's hash chain.
@@ -164,3 +177,7 @@ def _add_examples(name: str, operation: Json) -> None:
     if invalid := operation["responses"].get("400"):
         (answer,) = invalid["content"]["application/json"]["examples"].values()
         answer["value"]["details"] = [examples.finding(name, operation)]
+    if INTERNAL_TOKEN in operation.get("security", ()):
+        refused = operation["responses"]["401"]
+        refused["description"] = f"`{Unauthorized.code}`: {NOT_INTERNAL}"
+        refused["content"]["application/json"]["examples"][Unauthorized.__name__]["value"]["error"] = NOT_INTERNAL

@@ -26,6 +26,7 @@ Check = Callable[[], Awaitable[object]]
 
 _CHECK_SECONDS = 2.0
 _REMEMBER_SECONDS = 1.0
+NOT_INTERNAL = "A valid x-internal-token is required."
 _TOKEN = APIKeyHeader(name="x-internal-token", scheme_name="InternalToken", auto_error=False)
 _LOG = log.get(__name__)
 
@@ -85,7 +86,7 @@ def internal_only(settings: Settings) -> Callable[..., None]:
     def check(token: Annotated[str | None, Security(_TOKEN)]) -> None:
         given = (token or "").encode()
         if not any(hmac.compare_digest(given, token) for token in tokens):
-            raise Unauthorized("A valid x-internal-token is required.")
+            raise Unauthorized(NOT_INTERNAL)
 
     return check
 

@@ -28,6 +28,12 @@ SCHEMA = schemathesis.openapi.from_dict(strict(DOCUMENT))
 OPERATIONS = {found.label: found for found in operations(SCHEMA)}
 SECURED = [label for label, operation in OPERATIONS.items() if "security" in operation.definition.raw]
 TAKING = [label for label, operation in OPERATIONS.items() if operation.definition.raw["parameters"] or operation.body]
+WRONG = {
+    "POST /v1/events": {"action": "user.login"},
+    "POST /v1/events/batch": [{"category": "auth", "action": "user.login"}, {"action": "user.login"}],
+    "POST /v1/workspaces/{id}/keys": {},
+    "POST /v1/keys/{id}/rotate": {"overlapSeconds": 86_401},
+}
 NO_GOOD_KEYS: tuple[Mapping[str, str], ...] = (
     {},
     {"Authorization": "Basic b3BlbjpzZXNhbWU=", "x-internal-token": ""},
@@ -57,6 +63,19 @@ class Site:
         """The answer, in accord with the document, whoever asks and however often he manages."""
         self.superuser.execute("DELETE FROM management_use")
         return case.call_and_validate(self.url, headers=dict(headers))
+
+    def told(self, method: str, path: str, headers: Mapping[str, str], query: Mapping[str, str], body: Any) -> Any:
+        """The JSON of an answer, but for its trace id."""
+        self.superuser.execute("DELETE FROM management_use")
+        with httpx.Client(base_url=self.url, headers=dict(headers), verify=False) as client:
+            answer: dict[str, Any] = client.request(method, path, params=dict(query), json=body).json()
+        return {name: value for name, value in answer.items() if name != "traceId"}
+
+
+def example(raw: Mapping[str, Any], status: str, name: str) -> Any:
+    """An operation's example of a problem, but for its trace id."""
+    body: dict[str, Any] = raw["responses"][status]["content"]["application/json"]["examples"][name]["value"]
+    return {name: value for name, value in body.items() if name != "traceId"}
 
 
 @pytest.fixture(scope="module")
@@ -95,6 +114,26 @@ def test_nothing_is_told_without_a_good_key(site: Site, label: str, headers: Map
         assert site.answer(case, headers).status_code == 401
 
     try_each(site.cases(label, GenerationMode.POSITIVE), judge, examples=5)
+
+
+@pytest.mark.parametrize("label", [label for label in OPERATIONS if "400" in OPERATIONS[label].definition.raw["responses"]])
+def test_the_example_of_a_400_is_what_is_answered(site: Site, label: str) -> None:
+    method, path = label.split()
+    raw = OPERATIONS[label].definition.raw
+    takes_limit = any(each["name"] == "limit" for each in raw["parameters"])
+    query = {"limit": "201" if takes_limit else "1"} if method == "GET" else {}
+    region = {"region": "US"} if path == "/internal/rejections" else {}
+    url = path.format(id=site.ids.get(path.split("/")[2] if path.count("/") > 1 else ""), fingerprint="0" * 16)
+    headers = site.keys[raw.get("security") == [{"CompanyKey": []}]]
+    assert site.told(method, url, headers, query | region, WRONG.get(label)) == example(raw, "400", "ValidationFailed")
+
+
+@pytest.mark.parametrize("label", SECURED)
+def test_the_example_of_a_401_is_what_is_answered(site: Site, label: str) -> None:
+    method, path = label.split()
+    body = WRONG.get(label)
+    told = site.told(method, path.format(id=site.ids["events"]), {}, {}, body)
+    assert told == example(OPERATIONS[label].definition.raw, "401", "Unauthorized")
 
 
 @pytest.mark.parametrize("path", DOCUMENT["paths"])
