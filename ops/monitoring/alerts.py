@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from ops.metrics import Metrics
-from ops.monitoring.promql import increase, level, per_second, quantile, rate
+from ops.monitoring.promql import increase, level, moved, per_second, quantile, rate
 
 RUNBOOK = "ops/docs/operations.md"
 CRITICAL, WARNING = "critical", "warning"
@@ -54,9 +54,13 @@ def _ingest(of: Metrics) -> Iterator[Alert]:
         "kafka-refuses",
     )
     yield Alert(
-        "HyrelogKeysUnclaimed", f"{rate(of.unclaimed, 'region', window='5m')} > 0", "10m", WARNING,
-        "Keyed events of {{ $labels.region }} are accepted without a claim", "keys-unclaimed",
-    )  # fmt: skip
+        "HyrelogKeysUnclaimed",
+        f"{rate(of.unclaimed, 'region', window='5m')} > 0",
+        "10m",
+        WARNING,
+        "Keyed events of {{ $labels.region }} are accepted without a claim",
+        "keys-unclaimed",
+    )
 
 
 def _chain(of: Metrics) -> Iterator[Alert]:
@@ -74,7 +78,7 @@ def _chain(of: Metrics) -> Iterator[Alert]:
     yield Alert("HyrelogChainStands", f"{lag} > 900", "5m", CRITICAL, "Events of {{ $labels.region }} are not persisted", "chain-late")
     yield Alert(
         "HyrelogEventsRejected",
-        f"""{increase(of.rejected, "region", "reason", of='reason!="IDEMPOTENCY_CONFLICT"')} > 0""",
+        moved(of.rejected, "region", "reason", of='reason!="IDEMPOTENCY_CONFLICT"'),
         "0m",
         WARNING,
         "Accepted events of {{ $labels.region }} could not be stored: {{ $labels.reason }}",
@@ -89,9 +93,13 @@ def _chain(of: Metrics) -> Iterator[Alert]:
         "chain-late",
     )
     yield Alert(
-        "HyrelogOwnersLost", f"{increase(of.gaps, 'region')} + {increase(of.blockers_terminated, 'region')} > 5", "0m", WARNING,
-        "Workers of {{ $labels.region }} freeze or lose partitions", "owners-lost",
-    )  # fmt: skip
+        "HyrelogOwnersLost",
+        f"{increase(of.gaps, 'region')} + {increase(of.blockers_terminated, 'region')} > 5",
+        "0m",
+        WARNING,
+        "Workers of {{ $labels.region }} freeze or lose partitions",
+        "owners-lost",
+    )
 
 
 def _reading(of: Metrics) -> Iterator[Alert]:
@@ -114,16 +122,24 @@ def _reading(of: Metrics) -> Iterator[Alert]:
         "keys-tried",
     )
     yield Alert(
-        "HyrelogLimitsApart", f"{increase(of.rate_limit_store_errors)} > 0", "5m", WARNING,
-        "Each process counts rate limits alone", "limits-apart",
-    )  # fmt: skip
+        "HyrelogLimitsApart",
+        f"{increase(of.rate_limit_store_errors)} > 0",
+        "5m",
+        WARNING,
+        "Each process counts rate limits alone",
+        "limits-apart",
+    )
 
 
 def _relay(of: Metrics) -> Iterator[Alert]:
     yield Alert(
-        "HyrelogAuditLate", f"{level(of.outbox_age, 'region')} > 300", "5m", WARNING,
-        "Audit entries of {{ $labels.region }} are not sent", "audit-late",
-    )  # fmt: skip
+        "HyrelogAuditLate",
+        f"{level(of.outbox_age, 'region')} > 300",
+        "5m",
+        WARNING,
+        "Audit entries of {{ $labels.region }} are not sent",
+        "audit-late",
+    )
 
 
 def _sinks(of: Metrics) -> Iterator[Alert]:
@@ -139,14 +155,14 @@ def _sinks(of: Metrics) -> Iterator[Alert]:
     yield Alert("HyrelogSinkLate", f"{level(of.sink_lag_seconds, 'sink', 'region')} > 60", "10m", WARNING, f"{sink} is behind", "sink-late")
     yield Alert(
         "HyrelogSinkDeadLetters",
-        f"{increase(of.sink_dead, 'sink', 'region')} > 0",
+        moved(of.sink_dead, "sink", "region"),
         "0m",
         WARNING,
         f"{sink} could not take events",
         "sink-dead",
     )
-    jumped = increase(of.sink_gaps, "sink", "region", "reason", of='reason!="first_seen"')
-    yield Alert("HyrelogSinkGaps", f"{jumped} > 0", "0m", WARNING, f"{sink} found {{{{ $labels.reason }}}}", "sink-gaps")  # fmt: skip
+    jumped = moved(of.sink_gaps, "sink", "region", "reason", of='reason!="first_seen"')
+    yield Alert("HyrelogSinkGaps", jumped, "0m", WARNING, f"{sink} found {{{{ $labels.reason }}}}", "sink-gaps")
 
 
 def rules(of: Metrics) -> str:

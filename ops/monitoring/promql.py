@@ -44,6 +44,16 @@ def increase(counter: Counter, *by: str, of: str = "", window: str = "15m") -> s
     return _grouped("sum", by, f"increase({name_of(counter)}_total{_braces(of)}[{window}])")
 
 
+def moved(counter: Counter, *by: str, of: str = "", window: str = "15m") -> str:
+    """Whether a counter moved within the window, its very first count included.
+
+    A series begins with its first event, at 1: of that, ``increase`` sees nothing.
+    """
+    name = f"{name_of(counter)}_total{_braces(of)}"
+    born = _grouped("sum", by, f"{name} unless {name} offset {window}")
+    return f"{increase(counter, *by, of=of, window=window)} > 0 or {born} > 0"
+
+
 def quantile(share: float, histogram: Histogram, *by: str, of: str = "", window: str = WINDOW) -> str:
     """A quantile of what was observed within the window."""
     return f"histogram_quantile({share}, {_grouped('sum', ('le', *by), _observed(histogram, 'bucket', of, window))})"
