@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import subprocess
+import time
 from dataclasses import dataclass, field
 from importlib.util import find_spec
 from pathlib import Path
@@ -23,6 +24,9 @@ from psycopg import sql
 from ops import kafka
 from ops.local.environment import Role, database_url
 from ops.local.process import wait_for
+from schemas import codec, ids
+from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
+from schemas.incoming import IncomingEvent
 from schemas.topics import REGIONS, Region, ingest_topic
 from tests.support.collector import Collector
 from tests.support.managing import LOOPBACK
@@ -46,6 +50,7 @@ MAY_HOLD = {
 }
 """Columns that are there to keep what customers sent. Search holds hashes of it alone."""
 PATIENCE = 30.0
+REFUSED_TRACE = "5e" * 16
 
 
 @dataclass
@@ -144,20 +149,34 @@ def _bad(producer: Producer, planted: Planted) -> None:
 
 
 def _odd(stack: LocalStack, producer: Producer, planted: Planted) -> None:
-    """A record that nobody can read, straight into the ingest topic."""
+    """Straight into the ingest topic: a record that nobody can read, and an event that PostgreSQL refuses for the NUL in it."""
     workspace, settings = str(producer.workspace.id), stack.settings(Role.INGEST)
+    values = (planted.word("poison").encode(), _refused(producer, planted))
 
     async def put() -> None:
         sender = kafka.producer(settings, Region.US)
         await sender.start()
         partition = kafka.partition_of(workspace, settings.topic_partitions)
-        await sender.send_and_wait(ingest_topic(Region.US), planted.word("poison").encode(), partition=partition)
+        for value in values:
+            await sender.send_and_wait(ingest_topic(Region.US), value, partition=partition)
         await sender.stop()
 
     asyncio.run(put())
     with psycopg.connect(stack.superuser_url(), autocommit=True) as connection:
-        count = "SELECT count(*) FROM rejected WHERE source_index = -1"
-        assert wait_for(lambda: bool((connection.execute(count).fetchone() or (0,))[0]), PATIENCE)
+        reasons = "SELECT reason FROM rejected WHERE reason IN ('UNDECODABLE', 'NOT_STORABLE')"
+        assert wait_for(lambda: len(connection.execute(reasons).fetchall()) == len(values), PATIENCE)
+
+
+def _refused(producer: Producer, planted: Planted) -> bytes:
+    company, workspace, now = str(producer.tenant.id), str(producer.workspace.id), time.time_ns() // 1000
+    fields: dict[str, Any] = dict.fromkeys(IncomingEvent.__dataclass_fields__) | {"category": "user", "action": "user.\0login", "size": 1}
+    event = IncomingEvent(**fields)
+    event.actor_id = planted.word("refused.actor")
+    event.metadata = b'{"note":"%b"}' % planted.word("refused.metadata").encode()
+    receipt = Receipt(company, workspace, Region.US, now, REFUSED_TRACE, None)
+    tenancy = codec.tenancy(company, workspace)
+    event_id = ids.uuid7(now, os.urandom(ids.RANDOM_BYTES))
+    return envelope(tenancy, [seal(event, receipt, id=event_id, salts=os.urandom(SALTS_BYTES), tenancy=tenancy)])
 
 
 def _manage(producer: Producer, planted: Planted) -> None:
@@ -266,3 +285,9 @@ def test_each_line_of_our_processes_is_json_and_a_requests_has_its_trace(afterma
     assert all({"event", "level", "logger", "service", "timestamp"} <= line.keys() for line in lines)
     requests = [line for line in lines if line["event"] in {"request", "refused"}]
     assert all(len(line["trace_id"]) == 32 for line in requests)
+
+
+def test_a_rejected_events_line_has_its_trace(aftermath: Aftermath) -> None:
+    lines = [json.loads(line) for line in aftermath.logs["worker-1"].splitlines()]
+    rejected = {line["reason"]: line["trace_id"] for line in lines if line["event"] == "event rejected"}
+    assert rejected.items() >= {"UNDECODABLE": None, "NOT_STORABLE": REFUSED_TRACE}.items()
