@@ -53,7 +53,11 @@ class Metrics:
             registry=to,
         )
         self.claim_seconds = Histogram(
-            "hyrelog_ingest_claim_seconds", "How long do statements take that claim idempotency keys?", ("region",), buckets=_CHUNK_SECONDS, registry=to
+            "hyrelog_ingest_claim_seconds",
+            "How long do statements take that claim idempotency keys?",
+            ("region",),
+            buckets=_CHUNK_SECONDS,
+            registry=to,
         )
         self.batch_events = Histogram(
             "hyrelog_ingest_batch_events",
@@ -145,9 +149,14 @@ class Metrics:
         )
         self.sink_lag_seconds = Gauge("hyrelog_sink_lag_seconds", "How old is the oldest of them?", sink, registry=to)
         self.sink_refilling = Gauge(
-            "hyrelog_sink_refilling", "How many partitions are still compared with what is stored, since the topic lacks it?", sink, registry=to
+            "hyrelog_sink_refilling",
+            "How many partitions are still compared with what is stored, since the topic lacks it?",
+            sink,
+            registry=to,
         )
-        self.sink_refilled = Counter("hyrelog_sink_refilled_events", "How many events were taken from Postgres for that?", sink, registry=to)
+        self.sink_refilled = Counter(
+            "hyrelog_sink_refilled_events", "How many events were taken from Postgres for that?", sink, registry=to
+        )
         self.sink_batch_events = Histogram(
             "hyrelog_sink_batch_events", "Events a transaction?", ("sink",), buckets=_CHUNK_EVENTS, registry=to
         )
