@@ -12,13 +12,15 @@ from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
 from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post, post_keyed
+from tests.bench.queries import queries, told
 from tests.bench.search import at_rest, indexing, lag, post_beside
 from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu, memory, microseconds, milliseconds, rate, share
 from tests.bench.verify import verify
 from tests.bench.visible import visible
 
-# In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about.
+# In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about,
+# and the events that are asked for are no chains that could be verified.
 FIGURES = (
     "single",
     "visible",
@@ -31,6 +33,7 @@ FIGURES = (
     "batches",
     "drain",
     "verify",
+    "queries",
     "admission",
 )
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
@@ -60,6 +63,7 @@ class Figures:
             "batches": self._batches,
             "drain": self._drain,
             "verify": self._verify,
+            "queries": self._queries,
             "admission": self._admission,
         }
         rows = []
@@ -154,6 +158,10 @@ class Figures:
         self._memory["verify"] = done.peak_bytes
         detail = f"{done.events:,} events in {done.seconds:.1f} s, all intact"
         return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), _cpu_row("verify", done.cost, done.events)]
+
+    async def _queries(self) -> list[Row]:
+        half = (await self._single_on_empty()).accepted / 2
+        return told(await queries(self._bench, half), f"at {rate(half)}, half load")
 
     async def _admission(self) -> list[Row]:
         cost = await admission()

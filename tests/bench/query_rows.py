@@ -22,8 +22,9 @@ from schemas import tokens
 from tests.support.chains import BASE_TIME, COLUMNS, SECOND
 
 SEARCH_COLUMNS = ("workspace_id", "seq", "company_id", "occurred_at", "received_at", "id", "tokens")
-SOURCE_PARTITION = 1_000_000
-"""No partition of any topic: the rows come from nowhere."""
+_KEY_COLUMNS = ("workspace_id", "key", "company_id", "seq", "event_id", "content")
+_FIRST_PARTITION = 1_000_000
+"""From here on there is no partition of any topic: the rows come from nowhere. Each company has one of its own."""
 FIRST_RECEIPT = BASE_TIME
 """When the first one was received, in microseconds; another one follows each second."""
 _CHUNK = 10_000
@@ -32,11 +33,6 @@ _OUTCOMES = ("SUCCESS",) * 90 + ("FAILURE",) * 8 + ("DENIED",) * 2
 _VERBS = ("viewed", "changed", "shared", "removed", "created", "moved", "copied", "locked")
 _TYPES = ("document", "folder", "account", "invoice", "report", "key")
 _LATE_SECONDS = 600
-_HEADS = """
-INSERT INTO chain_head (workspace_id, company_id, seq, hash, archive_day, updated_at)
-SELECT workspace_id, $2, seq, $3, '2026-01-01', now() FROM unnest($1::uuid[], $4::bigint[]) AS h (workspace_id, seq)
-ON CONFLICT (workspace_id) DO UPDATE SET seq = excluded.seq
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +50,14 @@ class Asked:
 
 
 class Rows:
-    """Events of a company and their rows of the search table, in the order of their receipt; the same for the same seed."""
+    """Events of a company and their rows of the search table, in the order of their receipt."""
 
-    def __init__(self, tenant: Tenant, seed: int = 5) -> None:
+    def __init__(self, tenant: Tenant) -> None:
         self._company = tenant.id
+        self._partition = _FIRST_PARTITION + tenant.id.int % 1_000_000
         self._workspaces = tenant.workspaces
-        self._random = random.Random(seed)
-        self.heads: dict[UUID, int] = dict.fromkeys((workspace.id for workspace in tenant.workspaces), 0)
+        self._random = random.Random(tenant.id.int)
+        self._heads: dict[UUID, int] = dict.fromkeys((workspace.id for workspace in tenant.workspaces), 0)
 
     def chunks(self, count: int) -> Iterator[list[tuple[tuple[object, ...], tuple[object, ...]]]]:
         """That many events in chunks, each with its row of the search table. Times are in microseconds."""
@@ -71,7 +68,7 @@ class Rows:
     def _row(self, number: int) -> tuple[tuple[object, ...], tuple[object, ...]]:
         pick = self._random.random
         place = self._workspaces[0 if number % 2 else int(len(self._workspaces) * pick())]
-        self.heads[place.id] = seq = self.heads[place.id] + 1
+        self._heads[place.id] = seq = self._heads[place.id] + 1
         received = FIRST_RECEIPT + number * SECOND
         occurred = received - int(_LATE_SECONDS * SECOND * pick() ** 4)
         event_id, trace = UUID(int=self._random.getrandbits(128)), UUID(trace_of(number // 3))
@@ -91,7 +88,7 @@ class Rows:
         groups = _groups(values["actorId"], email, kind, values["resourceId"], texts[0])
         ids = (event_id, self._company, place.id)
         event = (
-            seq, number, occurred, received, *ids, place.project_id, trace, SOURCE_PARTITION, 0, date(2026, 1, 1), bytes(32), bytes(32),
+            seq, number, occurred, received, *ids, place.project_id, trace, self._partition, 0, date(2026, 1, 1), bytes(32), bytes(32),
             b"\1" * 128, values["category"], values["action"], values["outcome"], values["tenantId"], *groups,
             values["actorId"], email, kind, values["resourceId"], None,
         )  # fmt: skip
@@ -134,13 +131,19 @@ def _groups(actor: str, email: str, kind: str, resource: str, batch: str) -> tup
     )
 
 
+def _keys(events: Sequence[Sequence[Any]]) -> list[tuple[object, ...]]:
+    """One event in ten has an idempotency key, ``key-`` and the number that is its source offset."""
+    return [(each[6], f"key-{each[1]}", each[5], each[0], each[4], bytes(32)) for each in events if each[1] % 10 == 0]
+
+
 async def load(connection: asyncpg.Connection[asyncpg.Record], tenant: Tenant, count: int) -> None:
-    """Store that many events of a company that has none, all of them searchable. The connection may do anything, in microseconds."""
-    made = Rows(tenant)
-    for chunk in made.chunks(count):
+    """Store that many events of a company that has none, all of them searchable. The connection may do anything, in microseconds.
+
+    Heads of chains are not moved: nobody has announced these events, and nobody is to wait for it.
+    """
+    for chunk in Rows(tenant).chunks(count):
         events: list[Any] = [event for event, _ in chunk]
         await connection.copy_records_to_table("events", records=events, columns=COLUMNS)
+        await connection.copy_records_to_table("event_key", records=_keys(events), columns=_KEY_COLUMNS)
         await connection.copy_records_to_table("search", records=[row for _, row in chunk], columns=SEARCH_COLUMNS)
-    used = {workspace: seq for workspace, seq in made.heads.items() if seq}
-    await connection.execute(_HEADS, list(used), tenant.id, bytes(32), list(used.values()))
-    await connection.execute("VACUUM (ANALYZE) events, search, chain_head, workspace")
+    await connection.execute("VACUUM (ANALYZE) events, search, event_key, workspace")

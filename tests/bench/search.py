@@ -70,6 +70,12 @@ async def at_rest(bench: Bench) -> None:
     await asyncio.to_thread(bench.stack.parts.stop, SEARCH)
 
 
+async def at_work(bench: Bench) -> None:
+    """Start the sink, and wait until it has caught up."""
+    async with _looking(bench) as connection:
+        await caught_up(bench, connection)
+
+
 async def indexing(bench: Bench, backlog: int) -> Indexing:
     """Let ``backlog`` events be announced without the sink, and look how it works them off. Raises ``NotDrained``."""
     async with _looking(bench) as connection:

@@ -99,7 +99,7 @@ def problem(answer: httpx.Response) -> tuple[int, str, list[str]]:
     ids=str,
 )
 async def test_each_filter_finds_what_has_it(site: Site, parameters: Parameters) -> None:
-    assert await site.places(**parameters) == [2]
+    assert await site.places(None, **parameters) == [2]
     if "sort" not in parameters:
         assert await site.places(site.tenant.key, **parameters) == [2]
     assert await site.places(site.tenant.workspaces[1].key, **parameters) == []

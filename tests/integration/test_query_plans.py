@@ -149,7 +149,7 @@ async def assert_cheap(site: Site, asked: EventFilter) -> None:
 @pytest.mark.parametrize("plain", PLAIN)
 async def test_no_filter_reads_much_more_than_it_shows(site: Site, plain: str, times: str, descending: bool) -> None:
     """Neither in a company nor in its largest or smallest workspace, in each order."""
-    more = {"plain": PLAIN[plain], **TIMES[times]}
+    more: dict[str, Any] = {"plain": PLAIN[plain], **TIMES[times]}
     for workspace in (None, site.largest, site.smallest):
         await assert_cheap(site, wanted(workspace, descending=descending, **more))
     for workspace in (site.largest, site.smallest):

@@ -363,7 +363,8 @@ async def test_what_searches_over_the_walls_shows_the_callers_rows_alone(
             return {row[0] for row in await connection.fetch(statement, company, workspace)} - {await audit_of(side)}
 
     async def audit_of(side: Side) -> UUID:
-        return await superuser.fetchval("SELECT id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'", side.tenant.id)
+        found: UUID = await superuser.fetchval("SELECT id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'", side.tenant.id)
+        return found
 
     assert await seen(side.tenant.id, None) == own
     assert await seen(side.tenant.id, first) == {first}
