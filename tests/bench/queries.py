@@ -46,7 +46,10 @@ Parameters = Mapping[str, str]
 
 
 class Kind(NamedTuple):
-    """A query: its name, how long its 99th percentile may be (seconds), and what it asks for of so many events."""
+    """A query: its name, how long its 99th percentile may be (seconds), and what it asks for of so many events.
+
+    ``{project}`` in a value stands for one of the company's.
+    """
 
     name: str
     target: float
@@ -107,6 +110,7 @@ KINDS = (
     Kind("action", 0.05, _filter("action", _one_of(_ASKED.action, _ASKED.rare_action))),
     Kind("action, a prefix", 0.05, _filter("action", _one_of("document.*", "key.*"))),
     Kind("outcome", 0.05, _filter("outcome", _one_of("FAILURE", "DENIED"))),
+    Kind("projectId", 0.05, lambda _rng, _events: {"projectId": "{project}"}),
     Kind("tenantId", 0.05, _filter("tenantId", lambda rng: f"cust_{rng.randrange(300):04}")),
     Kind("actorId, frequent", 0.05, _filter("actorId", lambda rng: f"usr_{rng.randrange(20):08}")),
     Kind("actorId, rare", 0.05, _filter("actorId", _rare_actor)),
@@ -151,7 +155,8 @@ class Asker:
         connection.close()
 
     def _ask(self, connection: HTTPConnection, kind: Kind, name: str, key: str) -> None:
-        asked = dict(kind.draw(self.rng, self.events))
+        project = self.rng.choice(self.tenant.workspaces).project_id
+        asked = {parameter: value.format(project=project) for parameter, value in kind.draw(self.rng, self.events).items()}
         self._get(connection, key, asked, PAGE, Place(kind.name, name, "first"))
         if self.rng.random() > _DEEP_SHARE:
             return

@@ -60,7 +60,9 @@ class Site:
         return Finder(Store({Region.US: self.pool}, Metrics(CollectorRegistry())), steps)
 
     async def page(self, finder: Finder, asked: EventFilter, after: Position | None, limit: int) -> list[tuple[StoredEvent, Position]]:
-        caller = Principal("k", Region.US, Scope.COMPANY, self.company, None, None, LIMITS)
+        """Of a list of one workspace, now with the company's key and now with the workspace's."""
+        own = asked.workspace_id if self.rng.random() < 0.5 else None
+        caller = Principal("k", Region.US, Scope.COMPANY if own is None else Scope.WORKSPACE, self.company, own, None, LIMITS)
         return await finder.events(caller, asked, after, limit)
 
     async def walk(self, finder: Finder, asked: EventFilter, limit: int) -> list[str]:
