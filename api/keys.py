@@ -47,7 +47,7 @@ _REFUSALS: tuple[type[Problem], ...] = (
 class KeyWish(body.Body):
     """What a new workspace key is to be."""
 
-    name: str = Field(min_length=1, max_length=200, description="For people, to tell keys apart.")
+    name: str = Field(min_length=1, max_length=200, pattern=r"^[^\x00]*$", description="For people, to tell keys apart.")
     expires_at: body.Time | None = Field(None, description="RFC 3339 with an offset, in the future; null: it does not expire.")
     ip_allowlist: list[body.Listed] = Field(
         [], max_length=MAX_NETWORKS, description="Addresses and networks it may be used from; empty: any."

@@ -65,7 +65,7 @@ COMPONENTS: Final[Json] = {
             "timestamp": nullable({**_TIME, "description": "When it happened; the time of receipt when absent. At most 24 h ahead."}),
             "projectId": nullable({**_UUID, "description": "A project of the workspace."}),
             "tenantId": nullable(
-                {"type": "string", "minLength": 1, "maxLength": MAX_TENANT_CHARACTERS, "description": "Your own customer; opaque to us."}
+                {**_TEXT, "minLength": 1, "maxLength": MAX_TENANT_CHARACTERS, "description": "Your own customer; opaque to us."}
             ),
             "category": {"type": "string", "pattern": "^[a-z][a-z0-9._-]{0,63}$"},
             "action": {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"},
