@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from rich.console import Console
 
 from tests.bench.__main__ import measure
@@ -12,6 +13,7 @@ from tests.support.stack import running_stack
 TINY = Plan(windows=1, window_seconds=2, warm_up_seconds=1, visible_seconds=1, backlog=40_000, backlog_of_indexes=20_000, stored=20_000)
 
 
+@pytest.mark.timeout(600)  # a dozen figures, each with load of its own
 async def test_every_figure_can_be_taken() -> None:
     """A stack of its own: the first figure wants empty tables. Lost events and broken chains fail it too."""
     with running_stack() as stack:
