@@ -81,10 +81,14 @@ class EventFilter:
         times = (self.start, self.end, self.received_start, self.received_end)
         return (*times, category, exact, prefix, *others, None if trace is None else UUID(trace))
 
+    def word_tokens(self, company_id: str) -> list[int]:
+        """Those of the words asked for: no column of ``events`` could answer them."""
+        return word_tokens(company_id, words(self.words or ""))
+
     def tokens(self, company_id: str) -> list[int]:
         """What an event has to have in the search table; empty when neither a column's value nor a word is asked for."""
         found = [field_token(company_id, name, value) for name, value in self.plain.items()]
-        found += word_tokens(company_id, words(self.words or ""))
+        found += self.word_tokens(company_id)
         if found and self.workspace_id is not None:
             found.append(field_token(company_id, "workspaceId", self.workspace_id))
         return found

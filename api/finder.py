@@ -53,7 +53,10 @@ class _Search(NamedTuple):
     name: str
     by: Sequence[int] | str
     walk: tuple[int, ...] = ()
-    tokens: frozenset[int] = frozenset()
+    words: frozenset[int] = frozenset()
+    """To be looked for in every candidate."""
+    words_unless_erased: frozenset[int] = frozenset()
+    """To be looked for in those candidates alone of which something was erased: the index still has it."""
 
 
 class Finder:
@@ -67,14 +70,14 @@ class Finder:
     async def events(self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int) -> list[Found]:
         """Up to ``limit`` events of the caller's behind ``after``, each with its position. Raises ``Unavailable``."""
         edge = after or wanted.first()
-        tokens = wanted.tokens(caller.company_id)
+        tokens, words = wanted.tokens(caller.company_id), frozenset(wanted.word_tokens(caller.company_id))
         walk = max(self._steps.least, limit * self._steps.an_event)
         async with self._store.reading_for(caller, "events", PLANNING) as connection:
             look = _Look(connection, self._sql, caller, wanted)
             if wanted.idempotency_key is not None:
-                search = _Search("found_by_key", wanted.idempotency_key, tokens=frozenset(tokens))
+                search = _Search("found_by_key", wanted.idempotency_key, words=words)
             elif wanted.words is not None:
-                search = _Search("found_by_words", tokens, (walk,))
+                search = _Search("found_by_words", tokens, (walk,), words_unless_erased=words)
             elif (found := await look.walk(edge, walk, limit)) is not None:
                 return found
             else:
@@ -110,7 +113,7 @@ class _Look:
         most = limit
         while True:
             candidates = await self._candidates(search, edge, most)
-            found += [row for row in candidates if row["is_asked"] and self._has(search.tokens, row)]
+            found += [row for row in candidates if row["is_asked"] and self._has(search, row)]
             if len(found) >= limit or len(candidates) < most:
                 return self._shown(found[:limit])
             edge = self._wanted.position(candidates[-1])
@@ -125,8 +128,9 @@ class _Look:
         place_of: Callable[[Row], Position] = wanted.position
         return sorted(rows, key=place_of, reverse=wanted.descending)[:most]
 
-    def _has(self, tokens: frozenset[int], row: Row) -> bool:
-        return not tokens or tokens.issubset(event_tokens(to_stored(row, self._region)))
+    def _has(self, search: _Search, row: Row) -> bool:
+        words = search.words if row["erased_at"] is None else search.words | search.words_unless_erased
+        return not words or words.issubset(event_tokens(to_stored(row, self._region)))
 
     def _shown(self, rows: Sequence[Row]) -> list[Found]:
         return [(to_stored(row, self._region), self._wanted.position(row)) for row in rows]

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import re
 import struct
+import sys
 import unicodedata
 from collections.abc import Iterable
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 import orjson
@@ -22,6 +23,11 @@ from schemas.event import Group, StoredEvent
 
 MAX_WORDS: Final = 2000
 """Distinct words of one event that can be found; those after them can't."""
+MAX_TEXT: Final = 16_384
+"""Characters of one event's text that words are taken from. Normalising may make eighteen of one (U+FDFA)."""
+_LONGEST_RUN: Final = 30
+"""Non-starters in a row that text has at most: Unicode's Stream-Safe Text Format (UAX #15 §13)."""
+_SHORT: Final = 1000
 _WORD: Final = "word"
 _WORDS = re.compile(r"[^\W_]+").findall
 
@@ -41,7 +47,7 @@ def word_tokens(company_id: str, words: Iterable[str]) -> list[int]:
 
 def words(text: str) -> list[str]:
     """The distinct words of a text, in its order: runs of letters and digits, case-folded and compatibility-normalised (NFKC)."""
-    folded = text.lower() if text.isascii() else _normal(_normal(text).casefold())
+    folded = text.lower() if text.isascii() else _normal(_normal(_stream_safe(text)).casefold())
     return list(dict.fromkeys(_WORDS(folded)))
 
 
@@ -49,9 +55,21 @@ def _normal(text: str) -> str:
     return unicodedata.normalize("NFKC", text)
 
 
+def _stream_safe(text: str) -> str:
+    """Without what is above 30 non-starters in a row: sorting a run takes time that grows with its square, 14 s of one event's."""
+    return text if len(text) < _SHORT else _long_runs().sub(lambda run: run[0][:_LONGEST_RUN], text)
+
+
+@cache
+def _long_runs() -> re.Pattern[str]:
+    marks = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M")
+    non_starters = [mark for mark in marks if all(map(unicodedata.combining, unicodedata.normalize("NFKD", mark)))]
+    return re.compile(f"[{''.join(non_starters)}]{{{_LONGEST_RUN + 1},}}")
+
+
 def event_tokens(event: StoredEvent) -> list[int]:
     """Every token of the event, sorted, each once. Words come from action and from the values, not the member names, of
-    actor, resource and metadata: strings and numbers at any depth, ``MAX_WORDS`` of them at most. An erased group has none.
+    actor, resource and metadata: strings and numbers at any depth, up to ``MAX_TEXT`` and ``MAX_WORDS``. An erased group has none.
     """
     actor, resource, metadata = _value(event.actor), _value(event.resource), _value(event.metadata)
     texts = [event.action]
@@ -63,7 +81,7 @@ def event_tokens(event: StoredEvent) -> list[int]:
         ("traceId", event.trace_id),
         *(("action", value) for value in _action_values(event.action)),
         *((field, value) for field, value in _optional(event, actor, resource) if isinstance(value, str)),
-        *((_WORD, word) for word in words("\n".join(texts))[:MAX_WORDS]),
+        *((_WORD, word) for word in words("\n".join(texts)[:MAX_TEXT])[:MAX_WORDS]),
     ]
     return sorted(set(_tokens(event.company_id, pairs)))
 

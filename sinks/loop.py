@@ -33,8 +33,8 @@ from sinks.store import REFILL_ALL, Position, Row, SinkStore, is_bad_data, is_tr
 _LOG = log.get(__name__)
 _BATCH_EVENTS = 1000
 _IDLE_SECONDS = 1.0
-_YIELD_EVENTS = 100
-"""So many events are read in one go, at 40 µs each, before heartbeats and other partitions get their turn."""
+_YIELD_SECONDS = 0.01
+"""So long events are read in one go before heartbeats and other partitions get their turn: most take 40 µs, the largest 60 ms."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
 
 Handle = Callable[[StoredEvent], Row]
@@ -158,6 +158,7 @@ class PartitionLoop(Generic[Row]):
 
     async def _read(self, records: Iterable[tuple[int, bytes]]) -> list[Item[Row]]:
         items: list[Item[Row]] = []
+        began = perf_counter()
         for offset, value in records:
             try:
                 event = open_event(value)
@@ -165,13 +166,18 @@ class PartitionLoop(Generic[Row]):
                 items.append(Item(offset, None, 0, None, f"undecodable: {error}"))
             else:
                 items.append(self._made(event, event.seq - 1, offset))
-            if len(items) % _YIELD_EVENTS == 0:
+            if perf_counter() > began + _YIELD_SECONDS:
                 await asyncio.sleep(0)
+                began = perf_counter()
         return items
 
     async def _take_following(self, events: Sequence[Following]) -> None:
         self._faults.hit("sink_in_refill")
-        await self._settle([self._made(event, after, None) for event, after in events])
+        items = []
+        for event, after in events:
+            items.append(self._made(event, after, None))
+            await asyncio.sleep(0)
+        await self._settle(items)
 
     def _made(self, event: StoredEvent, after: int, offset: int | None) -> Item[Row]:
         try:

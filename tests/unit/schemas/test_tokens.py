@@ -11,13 +11,13 @@ from typing import Any
 
 import pytest
 import xxhash
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 
 from schemas.canonical import canonical
 from schemas.event import Group, StoredEvent
 from schemas.leaf import commitment
-from schemas.tokens import MAX_WORDS, event_tokens, field_token, word_tokens, words
+from schemas.tokens import MAX_TEXT, MAX_WORDS, event_tokens, field_token, word_tokens, words
 from tests.unit.schemas.strategies import OBJECTS, STORED, TEXT, TRICKY
 
 COMPANY = "019c1388-7149-7198-9612-ea72d1f43751"
@@ -165,6 +165,27 @@ def test_the_words_after_the_first_two_thousand_can_not_be_found() -> None:
     tokens = set(event_tokens(_event(action="first", metadata=_group({"all": [f"w{number}" for number in range(MAX_WORDS + 5)]}))))
     assert set(word_tokens(COMPANY, ["first", f"w{MAX_WORDS - 2}"])) <= tokens
     assert not tokens & set(word_tokens(COMPANY, [f"w{MAX_WORDS - 1}"]))
+
+
+def test_the_text_after_its_first_part_can_not_be_found() -> None:
+    tokens = set(event_tokens(_event(action="first", metadata=_group({"a": "x" * MAX_TEXT, "b": "late"}))))
+    assert set(word_tokens(COMPANY, ["first"])) <= tokens
+    assert not tokens & set(word_tokens(COMPANY, ["late"]))
+
+
+@pytest.mark.timeout(10)
+@pytest.mark.parametrize("text", ["\u0301" * 32_000 + "\u0323" * 32_000, "\ufdfa" * 43_000], ids=["marks", "expanding"])
+def test_no_text_takes_for_ever(text: str) -> None:
+    """Unicode's normalisation sorts a run of marks in time that grows with its square: 14 s for one event."""
+    assert len(event_tokens(_event(metadata=_group({"text": text})))) < MAX_WORDS
+    assert len(words(text)) <= 18 * len(text)
+
+
+@given(st.text("ae\u0301\u0323\u0308 ", max_size=40), st.integers(1000, 1200))
+def test_long_texts_have_the_words_of_short_ones(text: str, before: int) -> None:
+    """As long as no more than thirty marks follow each other."""
+    assume(re.search("[\u0301\u0323\u0308]{31}", text) is None)
+    assert words("." * before + " " + text) == words(text)
 
 
 @pytest.mark.parametrize(
