@@ -10,7 +10,16 @@ from tests.bench.figures import FIGURES
 from tests.bench.plan import Plan
 from tests.support.stack import running_stack
 
-TINY = Plan(windows=1, window_seconds=2, warm_up_seconds=1, visible_seconds=1, backlog=40_000, backlog_of_indexes=20_000, stored=20_000)
+TINY = Plan(
+    windows=1,
+    window_seconds=2,
+    warm_up_seconds=1,
+    visible_seconds=1,
+    query_seconds=1,
+    backlog=40_000,
+    backlog_of_indexes=20_000,
+    stored=20_000,
+)
 
 
 @pytest.mark.timeout(600)  # a dozen figures, each with load of its own
