@@ -76,7 +76,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     for region in settings.regions:
         pools[region] = await _pool(settings, region, settings.api_pool_size, stack)
         key_pools[region] = await _pool(settings, region, _KEY_POOL_SIZE, stack)
-    clock, store = SystemClock(), Store(pools, metrics)
+    clock, store = SystemClock(), Store(pools, metrics, max(1, settings.api_pool_size // 2))
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
     cursors = Cursors(settings.secrets("cursor_secret"))

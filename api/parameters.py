@@ -119,7 +119,9 @@ class EventQuery(_Parameters):
         None, alias="idempotencyKey", pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for."
     )
     q: Words = Field(
-        None, description="Words, all of which are in `action`, `actor`, `resource` or `metadata`; upper and lower case are the same."
+        None,
+        description="Words, all of which are in `action`, `actor`, `resource` or `metadata`; upper and lower case are the same. "
+        "Of one event the first 16,384 characters of text and 2,000 different words are found.",
     )
     sort: Sort = Field(Sort.TIMESTAMP, description="`seq`: as stored, of one workspace only.")
     order: Order = Field(Order.DESCENDING, description="By `timestamp`, then `seq` within a workspace, `id` within a company.")

@@ -5,6 +5,7 @@ Twice: by each statement's WHERE, and by row-level security, which is told the c
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from struct import Struct
 from time import perf_counter
 from types import MappingProxyType
 from uuid import UUID
+from weakref import WeakValueDictionary
 
 from api.cursor import Position
 from ops import log
@@ -25,6 +27,7 @@ from schemas.problems import Unavailable
 from schemas.topics import Region
 
 _ACQUIRE_SECONDS = 5.0
+_SHARE = 4
 _NO_ID = UUID(int=0)
 _PLACE = Struct(">iqi")
 _LATEST = Position(252_455_615_999_999_999, _PLACE.pack(2**31 - 1, 2**63 - 1, 2**31 - 1))  # the end of the year 9969
@@ -48,8 +51,11 @@ class Rejection:
 class Store:
     """The regions' databases, in the API's role. Every method raises ``Unavailable`` while the database can't answer."""
 
-    def __init__(self, pools: Mapping[Region, Pool], metrics: Metrics) -> None:
+    def __init__(self, pools: Mapping[Region, Pool], metrics: Metrics, share: int = _SHARE) -> None:
+        """``share``: how many of a region's connections one company's reads may hold at a time, so that others always get one."""
         self._pools = pools
+        self._share = share
+        self._shares: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._metrics = metrics
         self._sql = load_queries("api")
 
@@ -132,10 +138,26 @@ class Store:
     ) -> AsyncIterator[Connection]:
         """A read-only transaction, under PostgreSQL's ``parameters``, that sees what the caller may. Raises ``Unavailable``."""
         async with (
+            self._in_turn(caller.company_id),
             self._reading(caller.region, query) as connection,
             tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True, parameters=parameters),
         ):
             yield connection
+
+    @asynccontextmanager
+    async def _in_turn(self, company_id: str) -> AsyncIterator[None]:
+        """Wait while the company's share of the connections is in use."""
+        share = self._shares.get(company_id)
+        if share is None:
+            share = self._shares[company_id] = asyncio.Semaphore(self._share)
+        try:
+            await asyncio.wait_for(share.acquire(), _ACQUIRE_SECONDS)
+        except TimeoutError:
+            raise Unavailable("Too many of this company's queries are under way: try again") from None
+        try:
+            yield
+        finally:
+            share.release()
 
     @asynccontextmanager
     async def _reading(self, region: Region, query: str) -> AsyncIterator[Connection]:

@@ -27,6 +27,8 @@ MAX_TEXT: Final = 16_384
 """Characters of one event's text that words are taken from. Normalising may make eighteen of one (U+FDFA)."""
 _LONGEST_RUN: Final = 30
 """Non-starters in a row that text has at most: Unicode's Stream-Safe Text Format (UAX #15 §13)."""
+_HALFWIDTH_MARKS: Final = (0xFF9E, 0xFF9F)
+"""The only non-starters after normalisation that are no marks by category."""
 _SHORT: Final = 1000
 _WORD: Final = "word"
 _WORDS = re.compile(r"[^\W_]+").findall
@@ -62,7 +64,7 @@ def _stream_safe(text: str) -> str:
 
 @cache
 def _long_runs() -> re.Pattern[str]:
-    marks = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M")
+    marks = (chr(code) for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == "M" or code in _HALFWIDTH_MARKS)
     non_starters = [mark for mark in marks if all(map(unicodedata.combining, unicodedata.normalize("NFKD", mark)))]
     return re.compile(f"[{''.join(non_starters)}]{{{_LONGEST_RUN + 1},}}")
 

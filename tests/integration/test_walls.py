@@ -26,6 +26,7 @@ from ops.metrics import Metrics
 from ops.seed import Tenant
 from schemas.keys import Scope
 from schemas.plans import PlanLimits
+from schemas.tokens import field_token
 from schemas.topics import Region
 from tests.support import searching
 from tests.support.chains import Chain, store
@@ -333,12 +334,15 @@ async def test_ingest_asks_for_each_companys_own(servers: LocalStack, superuser:
         assert await store.projects(foreign, str(workspace.id), [project]) == set()
 
 
+_SEARCH_FOUND = (
+    "SELECT s.workspace_id FROM search_found($1, $2, ROW('-infinity', 'infinity', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+    " NULL, NULL, NULL, NULL)::event_filter, '{%s}', CASE WHEN $2::uuid IS NULL THEN 'company' ELSE 'seq' END, false,"
+    " ROW('-infinity', 0, '00000000-0000-0000-0000-000000000000')::event_place, %d, 100) s"
+)
 _SEARCHES = {
-    "search_found": (
-        "SELECT s.workspace_id FROM search_found($1, $2, ROW('-infinity', 'infinity', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
-        " NULL, NULL, NULL, NULL)::event_filter, '{}', CASE WHEN $2::uuid IS NULL THEN 'company' ELSE 'seq' END, false,"
-        " ROW('-infinity', 0, '00000000-0000-0000-0000-000000000000')::event_place, 0, 100) s"
-    ),
+    "search_found": _SEARCH_FOUND % ("", 0),
+    "search_found on a walk": _SEARCH_FOUND % ("", 100),
+    "search_found by a token": _SEARCH_FOUND % ("TOKEN", 0),
     "search_indexed": "SELECT i.workspace_id FROM search_indexed($1, $2) i",
     "search_missing": "SELECT m.workspace_id FROM search_missing($1, $2) m",
 }
@@ -355,7 +359,7 @@ async def test_what_searches_over_the_walls_shows_the_callers_rows_alone(
         await superuser.execute(
             "INSERT INTO search_dead (topic, partition, workspace_id, seq, reason) VALUES ('t', 0, $1, 1, 'x')", workspace
         )
-    (first, second), statement = own, _SEARCHES[search]
+    (first, second), statement = own, _SEARCHES[search].replace("TOKEN", str(field_token(side.company, "category", "user")))
 
     async def seen(company: UUID, workspace: UUID | None, tenant_workspace: UUID | None = None) -> set[UUID]:
         inside = None if tenant_workspace is None else str(tenant_workspace)

@@ -179,12 +179,13 @@ DECLARE
     ELSE '(s.occurred_at, s.seq) %1$s ($5, $6)' END, CASE WHEN descending THEN '<' ELSE '>' END);
   in_receipt text := CASE WHEN asked.received_from IS NULL THEN 'true' ELSE 's.received_at >= $8' END
     || CASE WHEN asked.received_to IS NULL THEN '' ELSE ' AND s.received_at < $9' END;
-  whose text := CASE WHEN workspace IS NULL THEN 's.company_id = $1' ELSE 's.workspace_id = $2' END;
+  mine uuid := coalesce(workspace, tenant_workspace());  -- a workspace key sees no sibling
+  whose text := CASE WHEN mine IS NULL THEN 's.company_id = $1' ELSE 's.workspace_id = $2' END;
   walked bigint;
   workspaces uuid[];
   seqs bigint[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM search_workspaces(company, workspace)) THEN
+  IF NOT EXISTS (SELECT FROM search_workspaces(company, mine)) THEN
     RETURN;
   END IF;
   -- EXECUTE plans for the values at hand: frequencies are those of these very tokens.
@@ -193,7 +194,7 @@ BEGIN
       'SELECT count(*), array_agg(s.workspace_id) FILTER (WHERE s.is_wanted), array_agg(s.seq) FILTER (WHERE s.is_wanted) FROM ('
       '  SELECT s.workspace_id, s.seq, s.tokens @> $10 AND %s AS is_wanted FROM search s WHERE %s AND %s ORDER BY %s LIMIT $11) s',
       in_receipt, whose, in_bounds, in_order
-    ) INTO walked, workspaces, seqs USING company, workspace, asked.occurred_from, asked.occurred_to, edge.occurred_at, edge.seq, edge.id,
+    ) INTO walked, workspaces, seqs USING company, mine, asked.occurred_from, asked.occurred_to, edge.occurred_at, edge.seq, edge.id,
       asked.received_from, asked.received_to, wanted, walk;
     IF walked < walk OR cardinality(seqs) >= most THEN
       RETURN QUERY SELECT * FROM unnest(workspaces[1:most], seqs[1:most]);
@@ -210,7 +211,7 @@ BEGIN
       '  SELECT s.workspace_id, s.seq, s.occurred_at, s.id FROM search s WHERE s.workspace_id = w.id AND %2$s AND %3$s OFFSET 0) s'
       '  ORDER BY %4$s LIMIT $11) s ORDER BY %4$s LIMIT $11'
     END, whose, in_bounds, in_receipt, in_order
-  ) USING company, workspace, asked.occurred_from, asked.occurred_to, edge.occurred_at, edge.seq, edge.id,
+  ) USING company, mine, asked.occurred_from, asked.occurred_to, edge.occurred_at, edge.seq, edge.id,
     asked.received_from, asked.received_to, wanted, most;
 END $$;
 
