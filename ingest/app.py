@@ -145,7 +145,7 @@ class IngestApp:
         table = ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, CLAIM_PARAMETERS))
         claims = Claims(region, table, self._metrics)
         self._exits.push_async_callback(claims.stop)
-        sweeper = Sweeper(region, table, self._clock)
+        sweeper = Sweeper(region, table, self._clock, self._metrics)
         await sweeper.start()
         self._exits.push_async_callback(sweeper.stop)
         return claims

@@ -54,11 +54,12 @@ DELETE FROM key_claim c USING unnest($1::uuid[], $2::text[], $3::uuid[], $4::uui
 WHERE c.workspace_id = w.workspace_id AND c.company_id = w.company_id AND c.key = w.key AND c.event_id = w.event_id
 
 -- name: sweep_claims
--- Delete some of the claims that are older than that, unless another process is at it just now.
+-- Delete the oldest of the claims that are older than that, unless another process is at it just now.
 WITH swept AS (
   DELETE FROM key_claim WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM key_claim
-    WHERE (SELECT pg_try_advisory_xact_lock(hashtextextended('hyrelog.claims', 0))) AND received_at < $1 LIMIT $2
+    WHERE (SELECT pg_try_advisory_xact_lock(hashtextextended('hyrelog.claims', 0))) AND received_at < $1
+    ORDER BY received_at LIMIT $2
   ))
   RETURNING 1
 )

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from ops import log
 from ops.clock import Clock
-from ops.db import is_unavailable
+from ops.metrics import Metrics
 from schemas.topics import Region
 
 _LOG = log.get(__name__)
@@ -29,10 +29,11 @@ class Table(Protocol):
 class Sweeper:
     """Sweeps one region's claims now and then; several processes may, and take turns."""
 
-    def __init__(self, region: Region, table: Table, clock: Clock) -> None:
+    def __init__(self, region: Region, table: Table, clock: Clock, metrics: Metrics) -> None:
         self._region = region
         self._table = table
         self._clock = clock
+        self._failed = metrics.failed_sweeps.labels(region.value).inc
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -46,17 +47,20 @@ class Sweeper:
             await asyncio.gather(self._task, return_exceptions=True)
 
     async def sweep(self) -> None:
-        """Delete what is too old by now, in small statements, so that nobody's claim waits for it."""
+        """Delete what is too old by now, in small statements, so that nobody's claim waits for it.
+
+        One that fails is noted, a time-out too: were none to succeed, the table would grow until the disk is full.
+        """
         before = self._clock.micros() - _LIFE_MICROS
-        while await self._table.sweep(before, _AT_ONCE) == _AT_ONCE:
-            await asyncio.sleep(_PAUSE_SECONDS)
+        try:
+            while await self._table.sweep(before, _AT_ONCE) == _AT_ONCE:
+                await asyncio.sleep(_PAUSE_SECONDS)
+        except Exception as error:  # noqa: BLE001 - what stays is swept the next time
+            self._failed()
+            _LOG.warning("sweep", region=self._region, error=type(error).__name__)
 
     async def _keep_sweeping(self) -> None:
         while True:
             # Apart from each other, though all may have been started at once.
             await asyncio.sleep(_LEAST_SECONDS + random.getrandbits(6))
-            try:
-                await self.sweep()
-            except Exception as error:  # noqa: BLE001 - what stays is swept the next time
-                if not is_unavailable(error):
-                    _LOG.exception("sweep", region=self._region)
+            await self.sweep()

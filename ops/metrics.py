@@ -59,6 +59,9 @@ class Metrics:
             buckets=_CHUNK_SECONDS,
             registry=to,
         )
+        self.failed_sweeps = Counter(
+            "hyrelog_ingest_failed_sweeps", "How often could old claims of idempotency keys not be deleted?", ("region",), registry=to
+        )
         self.batch_events = Histogram(
             "hyrelog_ingest_batch_events",
             "How many events do batches hold?",

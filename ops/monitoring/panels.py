@@ -56,6 +56,7 @@ def _ingest(of: Metrics) -> Row:
         _rate(of.replayed, "region", called="replayed"),
         _rate(of.idempotency_conflicts, "region", called="conflicts"),
         _rate(of.unclaimed, "region", called="unclaimed"),
+        _rate(of.failed_sweeps, "region", called="failed sweeps"),
     )
     return Row(
         "Ingest",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from random import Random
@@ -167,6 +168,21 @@ async def test_keys_are_looked_up_in_an_index_however_small_the_tables_look(pool
     scans = _scans(json.loads(plan))
     assert scans
     assert {kind for kind, table in scans if table in ("event_key", "key_claim")} <= {"Index Scan", "Index Only Scan"}
+
+
+async def test_a_sweep_reads_no_more_than_it_deletes(
+    pools: tuple[Pool, Pool], tables: tuple[ClaimTable, ClaimTable], superuser: Database
+) -> None:
+    """Old claims lie among young ones, since swept pages are filled anew."""
+    workspace, now = str(uuid4()), now_micros()
+    for age in (0, 2 * DAY_MICROS, 0):
+        await tables[0].claim([claim(workspace, f"{age} {uuid4()}", now - age) for _ in range(200)])
+    async with pools[0].acquire() as connection:
+        statement = await connection.prepare(load_queries("ingest")["sweep_claims"])
+        plan = json.dumps(await statement.explain(now - DAY_MICROS, 10, analyze=True))
+    assert ("Index Scan", "key_claim") in _scans(json.loads(plan))
+    assert {int(rows) for rows in re.findall(r'"Rows Removed by [\w ]+": (\d+)', plan)} <= {0}
+    await superuser.execute("DELETE FROM key_claim WHERE workspace_id = $1", workspace)
 
 
 def _scans(plan: Any) -> list[tuple[str, str]]:

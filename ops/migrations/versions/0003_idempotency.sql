@@ -12,7 +12,8 @@ CREATE UNLOGGED TABLE key_claim (
   received_at  timestamptz NOT NULL,       -- of every copy that is published under this claim
   PRIMARY KEY (workspace_id, key)
 );
-CREATE INDEX key_claim_age ON key_claim USING brin (received_at);
+-- No BRIN: swept pages are filled anew, so that each of its ranges soon holds old and young, and a sweep reads the table whole.
+CREATE INDEX key_claim_age ON key_claim (received_at);
 
 -- The event that a key stands for: the first one sequenced. Written with the event's row, under the same locks.
 -- One table and no partitions, so that a key is unique whatever the day (ADR 6).
