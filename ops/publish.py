@@ -14,7 +14,7 @@ from collections.abc import Callable
 from time import perf_counter
 from typing import TYPE_CHECKING, NamedTuple
 
-from ops import log
+from ops import failures, log
 from ops.kafka import MAX_RECORD_BYTES, KafkaError, MessageSizeTooLargeError
 
 if TYPE_CHECKING:
@@ -293,7 +293,7 @@ class _Lane:
             error = failure
             self._owner.suspect()
         except Exception as failure:  # noqa: BLE001 - whatever it is, nobody may wait for ever
-            _LOG.error("publishing failed", topic=self._topic, partition=self._partition, error=repr(failure))
+            _LOG.error("publishing failed", topic=self._topic, partition=self._partition, error=failures.summary(failure))
             error = AckTimeout(f"publishing failed: {type(failure).__name__}")
             self._owner.suspect()
         flying, self._flying = self._flying, []

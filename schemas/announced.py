@@ -21,6 +21,7 @@ _IDS = re.compile(rb"\x02H(%b)H(%b)H(%b)@([0-9a-f]{32})" % (_UUID, _UUID, _UUID)
 _IS_UUID = re.compile(_UUID).fullmatch
 _REGION_NAMES: Final = tuple(region.value for region in REGIONS)
 _NULL, _PRESENT = 0, 2
+_LAST_PLACE, _LAST_INDEX = 2**63 - 1, 2**31 - 1
 _FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
@@ -41,8 +42,10 @@ def _open(record: bytes) -> StoredEvent:
     source_offset, at = long_at(record, end)
     source_index, at = long_at(record, at)
     ids = _IDS(record, at)
-    if ids is None or seq < 1:
+    if ids is None or not 1 <= seq <= _LAST_PLACE:
         raise Undecodable("the record has no valid seq and ids")
+    if not (0 <= source_offset <= _LAST_PLACE and 0 <= source_index <= _LAST_INDEX):
+        raise Undecodable("the record comes from no place of the ingest topic")
     event_id, company_id, workspace_id, trace_id = ids.groups()
     region, at = long_at(record, ids.end())
     timestamp, at = _time_at(record, at)

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any, Generic, Protocol
 from uuid import UUID
 
-from ops import log, tracing
+from ops import failures, log, tracing
 from ops.db import Connection
 from ops.faults import FaultPoints
 from ops.kafka import Bounds, KafkaError, Topic, TopicMismatch
@@ -125,7 +125,7 @@ class PartitionLoop(Generic[Row]):
         if isinstance(error, TooManyDead):
             _LOG.critical("standing still", topic=self._store.topic, partition=self.partition, reason=str(error))
         else:
-            _LOG.warning("retrying", topic=self._store.topic, partition=self.partition, error=repr(error))
+            _LOG.warning("retrying", topic=self._store.topic, partition=self.partition, error=failures.summary(error))
 
     async def _begin(self) -> None:
         """Find the place to go on from, or a new one where there is none or the log contradicts it."""
@@ -133,6 +133,9 @@ class PartitionLoop(Generic[Row]):
         async with self._store.transaction() as connection:
             position = await self._store.lock_position(connection, self.partition)
             reason = _contradiction(position, topic, bounds)
+            if position is not None and reason is not None:  # what the last owner read while we waited for it was not yet there before
+                topic, bounds = await self._standing(self.partition)
+                reason = _contradiction(position, topic, bounds)
             if position is None or reason is not None:
                 position = Position(topic.id, bounds.end, REFILL_ALL)
                 await self._store.put_position(connection, self.partition, position)
@@ -151,7 +154,7 @@ class PartitionLoop(Generic[Row]):
             async with self._gate:
                 self._faults.hit("sink_records_read")
                 with tracing.batch(self._tracer, "take", (record.headers for record in records), is_flag_known=False):
-                    await self._settle(await self._read((record.offset, record.value) for record in records))
+                    await self._settle(await self._read((record.offset, record.value or b"") for record in records))
         if self.position is not None and self.position.refill_from is not None:
             async with self._gate:
                 await self._refill_from(self.position.refill_from)

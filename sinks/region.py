@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from typing import Generic, Self
 
-from ops import kafka, log
+from ops import failures, kafka, log
 from ops.clock import Clock
 from ops.db import Pool
 from ops.faults import FaultPoints
@@ -102,7 +102,7 @@ class RegionSink(Generic[Row]):
                         await asyncio.sleep(_TICK_SECONDS)
                         await self._look()
                 except (KafkaError, TopicMismatch, OSError) as error:
-                    _LOG.warning("no member of the group", sink=self._name, region=self.region, error=repr(error))
+                    _LOG.warning("no member of the group", sink=self._name, region=self.region, error=failures.summary(error))
                     self._revoke(set(self._tasks))
             await asyncio.sleep(_PAUSE_SECONDS)
 
@@ -145,7 +145,7 @@ class RegionSink(Generic[Row]):
         """A loop that stands still has ended. Any other end is a fault of ours, or of a library that cancels its caller."""
         error = asyncio.CancelledError() if task.cancelled() else task.exception()
         if error is not None:
-            _LOG.critical("ending this process", sink=self._name, region=self.region, error=repr(error))
+            _LOG.critical("ending this process", sink=self._name, region=self.region, error=failures.summary(error))
             os._exit(STALLED_EXIT_CODE)
 
     def _loop(self, partition: int) -> PartitionLoop[Row]:
@@ -213,4 +213,4 @@ async def _let_go(stop: Callable[[], Awaitable[None]]) -> None:
     if not done:
         stopping.cancel()
     elif not stopping.cancelled() and (error := stopping.exception()):
-        _LOG.info("a client of Kafka's did not end well", error=repr(error))
+        _LOG.info("a client of Kafka's did not end well", error=failures.summary(error))

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Protocol, Self
 
-from ops import kafka, log, tracing
+from ops import failures, kafka, log, tracing
 from ops.clock import Clock
 from ops.db import is_unavailable
 from ops.faults import FaultPoints
@@ -186,7 +186,7 @@ class RegionWorker:
                 if not (is_unavailable(error) or isinstance(error, (KafkaError, kafka.TopicMismatch))):
                     _LOG.exception("housekeeping failed", region=self.region)
                 else:
-                    _LOG.warning("housekeeping waits", region=self.region, error=repr(error))
+                    _LOG.warning("housekeeping waits", region=self.region, error=failures.summary(error))
                 if isinstance(error, KafkaError):
                     await self._forget_log()
                 self._progress.clear()  # nobody stands still while Kafka or Postgres is away

@@ -66,3 +66,14 @@ def test_bytes_that_are_none_of_ours_are_refused(record: bytes) -> None:
 def test_any_bytes_behind_the_header_are_refused(body: bytes) -> None:
     with pytest.raises(Undecodable):
         open_event(EVENT_HEADER[:HEADER_BYTES] + body)
+
+
+@given(STORED, st.sampled_from([("seq", 63), ("source_offset", 63), ("source_index", 31)]))
+def test_numbers_that_no_column_holds_are_refused(event: StoredEvent, limit: tuple[str, int]) -> None:
+    """Else they would end every process that is to store them, again and again."""
+    name, bits = limit
+    largest: dict[str, Any] = {name: 2**bits - 1}
+    beyond: dict[str, Any] = {name: 2**bits}
+    assert open_event(encode_stored(replace(event, **largest))).seq
+    with pytest.raises(Undecodable):
+        open_event(encode_stored(replace(event, **beyond)))
