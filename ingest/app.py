@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from prometheus_client import CollectorRegistry
 
 from ingest.accept import Acceptor
-from ingest.claims import Claims
+from ingest.claims import Claims, Kinds
 from ingest.events import Endpoint
 from ingest.gate import Gate
 from ingest.intake import Intake
@@ -40,6 +40,7 @@ _POOL_SIZE = 4
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own: a busy pool must not pass for a database that is away."""
 _CLAIM_POOL_SIZE = 2
+"""Of each kind, singles and batches: its statement, and what it gives back meanwhile, or the sweep."""
 CLAIM_PARAMETERS = {
     # A claim may be lost: it is only a proposal.
     "synchronous_commit": "off",
@@ -112,10 +113,10 @@ class IngestApp:
         stores: dict[Region, Store] = {}
         gates: dict[Region, Gate] = {}
         waiters: dict[Region, Waiters] = {}
-        claims: dict[Region, Claims] = {}
+        kinds: dict[Region, Kinds] = {}
         for region in settings.regions:
             key_pools[region] = await self._open_pool(region, _KEY_POOL_SIZE)
-            claims[region] = await self._open_claims(region)
+            kinds[region] = await self._open_kinds(region)
             self._publishers[region] = await self._open_publisher(region)
             stores[region] = store = Store(region, await self._open_pool(region, _POOL_SIZE))
             gates[region] = Gate(settings, region, store, self._clock)
@@ -131,7 +132,7 @@ class IngestApp:
             Intake(
                 entrance,
                 Rules(stores, self._clock),
-                Keys(claims, acceptor, settings.secrets("idempotency_secret"), self._metrics),
+                Keys(kinds, acceptor, settings.secrets("idempotency_secret"), self._metrics),
                 acceptor,
                 waiters,
                 self._clock,
@@ -141,14 +142,15 @@ class IngestApp:
             )
         )
 
-    async def _open_claims(self, region: Region) -> Claims:
-        table = ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, CLAIM_PARAMETERS))
-        claims = Claims(region, table, self._metrics)
-        self._exits.push_async_callback(claims.stop)
-        sweeper = Sweeper(region, table, self._clock, self._metrics)
+    async def _open_kinds(self, region: Region) -> Kinds:
+        singles, batches = [ClaimTable(await self._open_pool(region, _CLAIM_POOL_SIZE, CLAIM_PARAMETERS)) for _kind in Kinds._fields]
+        kinds = Kinds(Claims(region, singles, self._metrics), Claims(region, batches, self._metrics))
+        for claims in kinds:
+            self._exits.push_async_callback(claims.stop)
+        sweeper = Sweeper(region, batches, self._clock, self._metrics)
         await sweeper.start()
         self._exits.push_async_callback(sweeper.stop)
-        return claims
+        return kinds
 
     async def _open_pool(self, region: Region, size: int, parameters: Mapping[str, str] = MappingProxyType({})) -> Pool:
         pool = await db.open_pool(

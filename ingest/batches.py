@@ -92,7 +92,7 @@ class Batches:
                 await self._intake.acceptor.publish(made.sealed)
             except (NotAccepted, PayloadTooLarge):  # surely not sent; of all else the outcome is unknown
                 if made.judged is not None:
-                    await self._intake.keys.release(made.judged, receipt)
+                    await self._intake.keys.release(made.judged)
                 raise
         if replayed := sum(first is not None for first in made.replays):
             self._intake.keys.count_replays(replayed, receipt)
@@ -139,7 +139,7 @@ class Batches:
         try:
             sealed = await acceptor.seal([event for event, _ in news], receipt, parent, [keyed for _, keyed in news])
         except NotAccepted:  # its partition was closed meanwhile
-            await self._intake.keys.release(judged, receipt)
+            await self._intake.keys.release(judged)
             raise
         return _Made(sealed, replays, judged)
 

@@ -103,7 +103,7 @@ class _Round:
 
 
 class Claims:
-    """The claims of one region's requests."""
+    """The claims of one region's requests of a kind."""
 
     def __init__(self, region: Region, table: Table, metrics: Metrics) -> None:
         self._table = table
@@ -200,6 +200,13 @@ class Claims:
     def _note(self, error: Exception) -> None:
         if not is_unavailable(error):
             _LOG.error("claims", region=self._region, error=type(error).__name__)
+
+
+class Kinds(NamedTuple):
+    """One region's claims. A batch may hold a thousand: with statements, limits and a breaker of their own they turn no single one away."""
+
+    singles: Claims
+    batches: Claims
 
 
 def _fresh(claim: Claim) -> Verdict:

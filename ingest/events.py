@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -21,6 +21,12 @@ if TYPE_CHECKING:
 _LOG = log.get(__name__)
 _Handler = Callable[["Scope", "Receive", str, Visit], Awaitable[Answer]]
 _SERVER_ERROR = 500
+_GIVEN_BACK: Mapping[str, tuple[type[Problem], ...]] = {
+    "/v1/events": (NotAccepted, IdempotencyConflict),
+    # All other keys of a batch were claimed for its conflict, and given back: were it free, so would be that work.
+    "/v1/events/batch": (NotAccepted,),
+}
+"""After which refusals a request's events don't count."""
 
 
 class Endpoint:
@@ -76,7 +82,7 @@ class Endpoint:
 
     async def _refuse(self, route: str, problem: Problem, trace: str, visit: Visit, began: float, send: Send) -> None:
         seconds = perf_counter() - began
-        if isinstance(problem, (NotAccepted, IdempotencyConflict)):
+        if isinstance(problem, _GIVEN_BACK[route]):
             self._limits.return_events(visit)
         self._refused.labels(problem.code.value).inc()
         self._other_seconds.labels("POST", route, problem.status).observe(seconds)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from ingest.accept import Acceptor, Keyed
-from ingest.claims import Claims, Standing, Verdict
+from ingest.claims import Claims, Kinds, Standing, Verdict
 from ingest.store import Claim
 from ops.metrics import Metrics
 from schemas.envelope import Receipt
@@ -28,6 +28,8 @@ class Judged(NamedTuple):
     claims: list[Claim]
     verdicts: list[Verdict]
     indexes: list[int]
+    by: Claims
+    """Who claimed them, and takes them back."""
 
     def under(self, at: int) -> Keyed:
         """What the event of that claim is published under."""
@@ -40,9 +42,9 @@ class Judged(NamedTuple):
 class Keys:
     """Claims the keys of a process's requests."""
 
-    def __init__(self, claims: Mapping[Region, Claims], acceptor: Acceptor, secrets: Sequence[bytes], metrics: Metrics) -> None:
+    def __init__(self, kinds: Mapping[Region, Kinds], acceptor: Acceptor, secrets: Sequence[bytes], metrics: Metrics) -> None:
         """``secrets`` are those that contents are compared under, at least one."""
-        self._claims = claims
+        self._kinds = kinds
         self._propose = acceptor.propose
         self._secrets = secrets
         self._conflicts = metrics.idempotency_conflicts
@@ -55,16 +57,18 @@ class Keys:
         """
         indexes = self._firsts(events, receipt)
         claims = await self._proposals(events, indexes, receipt)
-        judged = Judged(claims, await self._claims[receipt.data_region].claim(claims), indexes)
+        kinds = self._kinds[receipt.data_region]
+        by = kinds.batches if batch else kinds.singles
+        judged = Judged(claims, await by.claim(claims), indexes, by)
         wrong = [at for at, verdict in enumerate(judged.verdicts) if verdict.standing is Standing.CONFLICT]
         if wrong:
-            await self.release(judged, receipt)
+            await self.release(judged)
             self._refuse(receipt, _USED, (indexes[at] if batch else None for at in wrong))
         return judged
 
-    async def release(self, judged: Judged, receipt: Receipt) -> None:
+    async def release(self, judged: Judged) -> None:
         """Give back what was claimed for a request of which nothing is published."""
-        await self._claims[receipt.data_region].release(judged.claims, judged.verdicts)
+        await judged.by.release(judged.claims, judged.verdicts)
 
     def count_replays(self, count: int, receipt: Receipt) -> None:
         """Note events that were not published since their key's event is stored, or stands in the same batch."""

@@ -94,7 +94,7 @@ class Singles:
         try:
             await acceptor.publish(await acceptor.seal([event], receipt, traceparent(headers, receipt.trace_id), [under]))
         except (NotAccepted, PayloadTooLarge):  # surely not sent; of all else the outcome is unknown
-            await self._intake.keys.release(judged, receipt)
+            await self._intake.keys.release(judged)
             raise
 
     async def _wait(self, published: _Published, receipt: Receipt, seconds: int) -> Answer | None:

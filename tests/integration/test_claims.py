@@ -140,6 +140,27 @@ async def test_a_lock_on_the_table_delays_nobody_for_long(servers: LocalStack, t
         await locker.close()
 
 
+async def test_batches_that_hang_turn_no_single_claim_away(servers: LocalStack, superuser: Database) -> None:
+    noisy, quiet = Writer(servers, superuser), Writer(servers, superuser)
+    other = await asyncpg.connect(servers.superuser_url())
+    try:
+        async with ingest(servers, regions=(Region.US,)) as door, other.transaction():
+            for writer in (noisy, quiet):
+                await writer.post(door, None)  # so that the key is known
+            held = (noisy.workspace, "held", COMPANY, str(uuid4()), CONTENT)
+            await other.execute("INSERT INTO key_claim VALUES ($1, $2, $3, $4, $5, now())", *held)
+            batch = asyncio.create_task(noisy.post_all(door, {"idempotencyKey": "held"}, {"idempotencyKey": "batch"}))
+            singles = 0
+            while not batch.done():
+                assert (await quiet.post(door, f"{singles}")).status_code == 202
+                singles += 1
+            assert (await quiet.post(door, "after")).status_code == 202
+            assert (await batch).status_code == 202
+            assert len(await quiet.claimed()) == singles + 1
+    finally:
+        await other.close()
+
+
 async def test_a_partition_that_takes_nothing_leaves_no_claim(servers: LocalStack, superuser: Database) -> None:
     writer = Writer(servers, superuser)
     partition = partition_of(writer.workspace, servers.settings(Role.INGEST).topic_partitions)

@@ -308,7 +308,9 @@ async def test_a_claim_and_a_retry_under_another_id_lead_to_one_event(
     assert (await writer.fates()).keys() >= {first}
 
 
-async def test_an_event_limit_counts_replays_but_no_conflicts(stack: LocalStack, database: Database, door: httpx.AsyncClient) -> None:
+async def test_an_event_limit_counts_replays_and_refused_batches_but_no_single_conflicts(
+    stack: LocalStack, database: Database, door: httpx.AsyncClient
+) -> None:
     tenant = stack.tenant(overrides={"requestsPerMinute": None, "eventsPerMinute": 50})
     writer = Writer(stack, database)
     writer.key = tenant.workspaces[0].key
@@ -319,6 +321,7 @@ async def test_an_event_limit_counts_replays_but_no_conflicts(stack: LocalStack,
     assert await left(await writer.post(door, "k", prefer=WAIT)) == 49
     assert await left(await writer.post(door, "k")) == 48
     assert await left(await writer.post(door, "k", OTHER)) == 48
+    assert await left(await writer.post_all(door, {"idempotencyKey": "new"}, {"idempotencyKey": "k", "action": "logout"})) == 46
 
 
 async def test_the_metrics_tell_of_replays_and_conflicts(stack: LocalStack, writer: Writer) -> None:

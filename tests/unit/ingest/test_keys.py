@@ -10,7 +10,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from ingest.accept import Acceptor
-from ingest.claims import Claims, Standing
+from ingest.claims import Claims, Kinds, Standing
 from ingest.keys import Keys
 from ingest.store import Claim, Holder
 from ops.metrics import Metrics
@@ -56,7 +56,8 @@ def keys(database: Database, metrics: Metrics) -> Keys:
     acceptor = Mock(spec_set=Acceptor)
     numbers = count(1)
     acceptor.propose = lambda _received_at: f"id {next(numbers)}"
-    return Keys({Region.EU: Claims(Region.EU, database, metrics)}, acceptor, SECRETS, metrics)
+    kinds = Kinds(Claims(Region.EU, database, metrics), Claims(Region.EU, database, metrics))
+    return Keys({Region.EU: kinds}, acceptor, SECRETS, metrics)
 
 
 def event(key: str | None, action: str = "login") -> IncomingEvent:
