@@ -25,3 +25,7 @@ WHERE topic = $1 AND partition = $2 AND parked_reason IS NOT NULL AND next_offse
 -- name: record_decision
 -- What an operator decided, in the transaction that carries it out.
 INSERT INTO operator_decision (decided_by, action, detail) VALUES ($1, $2, $3::jsonb)
+
+-- name: list_dead
+-- What the sinks could not take, newest first (hyrelog dead-letters).
+SELECT 'search' AS sink, id, died_at, partition, record_offset, workspace_id, seq, reason FROM search_dead ORDER BY id DESC LIMIT $1

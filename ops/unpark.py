@@ -9,22 +9,16 @@ were stored before are recognised by their ids and commitments, and dropped as r
 from __future__ import annotations
 
 import asyncio
-import getpass
-import secrets
-from collections.abc import Mapping
-from typing import Annotated, Any
+from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from ops import audit, db
-from ops.clock import SystemClock
+from ops import db, decisions
 from ops.kafka import Bounds, LogView, Topic
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
-from schemas.audit import Entry, Outcome
 from schemas.event import format_time
 from schemas.topics import Region, ingest_topic
 
@@ -89,8 +83,8 @@ async def release(settings: Settings, region: Region, partition: int, from_offse
                 "position": row["next_offset"],
                 "reason": reason,
             }
-            await connection.execute(sql["record_decision"], getpass.getuser(), "UNPARK", orjson.dumps(detail).decode())
-            await audit.write(connection, _entry(detail), region=region, company_id=None, now=SystemClock().micros())
+            target = {"id": f"{region}/{partition}", "type": "partition"}  # it concerns every company of the partition
+            await decisions.record(connection, "UNPARK", "partition.unpark", target, detail, region=region)
     finally:
         await pool.close()
     return f"{region} partition {partition} goes on at offset {start} (position {row['next_offset']})"
@@ -105,13 +99,6 @@ def _start(row: db.Row, topic: Topic, bounds: Bounds) -> int:
     if row["topic_id"] != topic.id or stood > bounds.end:
         return bounds.start
     return max(stood, bounds.start)
-
-
-def _entry(detail: Mapping[str, Any]) -> Entry:
-    """The decision as the operator's audit tells it: it concerns every company of the partition."""
-    actor = {"id": getpass.getuser(), "type": "operator"}
-    target = {"id": f"{detail['region']}/{detail['partition']}", "type": "partition"}
-    return Entry("partition.unpark", Outcome.SUCCESS, actor, secrets.token_hex(16), target, detail)
 
 
 async def _look(settings: Settings, region: Region, partition: int) -> tuple[Topic, Bounds]:

@@ -40,6 +40,10 @@ class Position(NamedTuple):
     refill_from: UUID | None
     """The workspaces after this one may have events that are not to come from the topic; ``None`` when none has."""
 
+    def to_refill(self) -> Position:
+        """The same, and all workspaces are to be compared with their chains."""
+        return self._replace(refill_from=REFILL_ALL)
+
 
 class Letter(NamedTuple):
     """What could not be taken, and why."""
@@ -48,6 +52,15 @@ class Letter(NamedTuple):
     workspace_id: str | None
     seq: int | None
     reason: str
+
+
+class Buried(NamedTuple):
+    """A dead letter as it is kept. Without workspace and seq: of a record that could not be read."""
+
+    id: int
+    partition: int
+    workspace_id: str | None
+    seq: int | None
 
 
 class Standing(NamedTuple):
@@ -102,8 +115,22 @@ class SinkStore(ABC, Generic[Row]):
         return [Standing(str(row[0]), row[1], row[2]) for row in rows]
 
     async def bury(self, connection: Connection, partition: int, letters: Sequence[Letter]) -> None:
-        """Keep dead letters."""
+        """Keep dead letters, one an event."""
         await connection.executemany(self._sql["bury"], [(self.topic, partition, *letter) for letter in letters])
+
+    async def letters_after(self, connection: Connection, last: int) -> list[Buried]:
+        """The next dead letters behind an id, in the order of ids."""
+        rows = await connection.fetch(self._sql["letters_after"], self.topic, last)
+        return [Buried(row[0], row[1], None if row[2] is None else str(row[2]), row[3]) for row in rows]
+
+    async def forget_letter(self, connection: Connection, letter: int) -> None:
+        """Remove a dead letter. Only the owner may."""
+        await connection.execute(self._sql["forget_letter"], letter)
+
+    async def is_taken(self, connection: Connection, workspace: str, seq: int) -> bool:
+        """Whether the sink has the event."""
+        taken: bool = await connection.fetchval(self._sql["is_taken"], workspace, seq)
+        return taken
 
 
 async def open_sink_pool(url: str, region: Region, sink: str, connections: int) -> Pool:

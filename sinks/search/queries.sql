@@ -1,4 +1,4 @@
--- Queries of the search sink, in the role hyrelog_search. Those up to `bury` are every sink's (sinks/store.py).
+-- Queries of the search sink, in the role hyrelog_search. Those up to `is_taken` are every sink's (sinks/store.py).
 
 -- name: lock_position
 -- Where the sink stands in a partition; whoever holds this lock is the only one who writes for it.
@@ -31,8 +31,21 @@ LEFT JOIN LATERAL (SELECT seq FROM search WHERE workspace_id = h.workspace_id OR
 ORDER BY h.workspace_id
 
 -- name: bury
--- What the sink can't take, for the operator to see.
+-- What the sink can't take, for the operator to see. A workspace's last event may die again when the sink begins anew.
 INSERT INTO search_dead (topic, partition, record_offset, workspace_id, seq, reason) VALUES ($1, $2, $3, $4, $5, $6)
+ON CONFLICT DO NOTHING
+
+-- name: letters_after
+-- What may be tried again. This and the next two are asked in the owner's role (python -m sinks search --retry-dead).
+SELECT id, partition, workspace_id, seq FROM search_dead WHERE topic = $1 AND id > $2 ORDER BY id LIMIT 1000
+
+-- name: forget_letter
+-- It is tried again, in this transaction.
+DELETE FROM search_dead WHERE id = $1
+
+-- name: is_taken
+-- Whether the sink took it after all.
+SELECT EXISTS (SELECT FROM search WHERE workspace_id = $1 AND seq = $2)
 
 -- name: insert_rows
 -- Index events. Not by COPY, which row-level security forbids; tokens come as text, as arrays of one length alone can be unnested.

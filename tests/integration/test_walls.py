@@ -357,7 +357,8 @@ async def test_what_searches_over_the_walls_shows_the_callers_rows_alone(
     own, theirs = ({workspace.id for workspace in each.tenant.workspaces} for each in sides)
     for workspace in own | theirs:
         await superuser.execute(
-            "INSERT INTO search_dead (topic, partition, workspace_id, seq, reason) VALUES ('t', 0, $1, 1, 'x')", workspace
+            "INSERT INTO search_dead (topic, partition, workspace_id, seq, reason) VALUES ('t', 0, $1, 1, 'x') ON CONFLICT DO NOTHING",
+            workspace,
         )
     (first, second), statement = own, _SEARCHES[search].replace("TOKEN", str(field_token(side.company, "category", "user")))
 

@@ -49,7 +49,7 @@ CREATE TABLE search_dead (
   seq           bigint,
   reason        text NOT NULL
 );
-CREATE INDEX search_dead_event ON search_dead (workspace_id, seq);
+CREATE UNIQUE INDEX search_dead_event ON search_dead (workspace_id, seq);  -- one letter an event; of null ones as many as there are
 
 DO $$
 DECLARE name text;
