@@ -37,10 +37,12 @@ def main() -> None:
     parser.add_argument("--retry-dead", metavar="WHY", help="Try its dead letters again instead; the reason is recorded.")
     parser.add_argument("--region", type=lambda text: Region(text.upper()), help="Only the dead letters of this region.")
     asked = parser.parse_args()
-    if asked.retry_dead:
+    if asked.retry_dead is None:
+        run(asked.sink, *_SINKS[asked.sink])
+    elif asked.retry_dead.strip():
         _retry(asked.sink, asked.retry_dead, asked.region and [asked.region])
     else:
-        run(asked.sink, *_SINKS[asked.sink])
+        parser.error("say why: it is recorded")
 
 
 def _retry(name: str, why: str, regions: Iterable[Region] | None) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -153,3 +156,18 @@ def test_the_command_lists_them(servers: LocalStack, as_json: bool) -> None:
     told = CliRunner().invoke(build(), asked, env=service_environ(servers.state, Role.OWNER))
     assert told.exit_code == 0
     assert not as_json or isinstance(json.loads(told.stdout), list)
+
+
+@pytest.mark.parametrize(("why", "code"), [("mended", 0), (" ", 2)])
+async def test_the_command_tries_them_again(superuser: Database, servers: LocalStack, why: str, code: int) -> None:
+    """If it is told why."""
+    chain = new_chain()
+    await persist(superuser, chain, chain.events(1))
+    await _bury(superuser, chain, 1)
+    environ = {**os.environ, **service_environ(servers.state, Role.OWNER)}
+    asked = [sys.executable, "-m", "sinks", "search", "--retry-dead", why, "--region", "us"]
+    process = await asyncio.create_subprocess_exec(*asked, env=environ, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode == code
+    assert said.decode().startswith("US, ") == (code == 0)
+    assert await indexed(superuser, chain) == ([1] if code == 0 else [])
