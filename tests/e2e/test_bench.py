@@ -10,23 +10,25 @@ from tests.bench.figures import FIGURES
 from tests.bench.plan import Plan
 from tests.support.stack import running_stack
 
+NAMES = [name for name in FIGURES if not name.endswith("-stored")]
+"""Those are taken by the same code as the ones without, on fuller tables."""
 TINY = Plan(
     windows=1,
     window_seconds=2,
     warm_up_seconds=1,
     visible_seconds=1,
     query_seconds=1,
-    backlog=40_000,
-    backlog_of_indexes=20_000,
-    stored=20_000,
+    backlog=20_000,
+    backlog_of_indexes=8_000,
+    stored=5_000,
 )
 
 
 @pytest.mark.timeout(600)  # a dozen figures, each with load of its own
-async def test_every_figure_can_be_taken() -> None:
+async def test_every_kind_of_figure_can_be_taken() -> None:
     """A stack of its own: the first figure wants empty tables. Lost events and broken chains fail it too."""
     with running_stack() as stack:
-        rows, _ = await measure(stack, TINY, FIGURES, Console(quiet=True))
+        rows, _ = await measure(stack, TINY, NAMES, Console(quiet=True))
     rates = {row.figure: row.result for row in rows if row.result.endswith("/s")}
-    assert len(rates) == 19
+    assert len(rates) > len(NAMES)
     assert "0/s" not in rates.values()
