@@ -13,10 +13,12 @@ from ingest.intake import Answer, Headers, Intake, receipt_of, traceparent
 from ingest.keys import Judged
 from ingest.wait import MAX_WAIT_SECONDS, Rejected
 from ops.auth import Principal
+from ops.db import is_unavailable
 from ops.limits import Visit
 from schemas import view
 from schemas.envelope import Receipt
 from schemas.event import StoredEvent, format_time
+from schemas.ids import received_at
 from schemas.incoming import KEY_RULE, MAX_BODY_BYTES, IncomingEvent, is_idempotency_key
 from schemas.problems import Code, IdempotencyConflict, PayloadTooLarge, invalid
 
@@ -28,7 +30,7 @@ _WAIT = re.compile(rb"(?:^|[,;\s])wait\s*=\s*\"?(\d{1,4})\"?(?:$|[,;\s])", re.AS
 
 
 class _Published(NamedTuple):
-    """An event that Kafka has: its id, its time of receipt in microseconds, and whether it was sent before."""
+    """An event that Kafka has, or Postgres already: its id, its time of receipt in microseconds, and whether it was sent before."""
 
     id: str
     received_at: int
@@ -61,9 +63,7 @@ class Singles:
             return await self._keyed(event, receipt, headers, wait or 0)
         sealed = await intake.acceptor.seal([event], receipt, traceparent(headers, trace))
         await intake.acceptor.publish(sealed)
-        if wait and (answer := await self._wait(_Published(sealed.ids[0], now, again=False), receipt, wait)):
-            return answer
-        return _accepted(sealed.ids[0], now)
+        return await self._answer(_Published(sealed.ids[0], now, again=False), receipt, wait or 0)
 
     async def _check(self, event: IncomingEvent, caller: Principal) -> None:
         rules = self._intake.rules
@@ -77,17 +77,25 @@ class Singles:
         intake.acceptor.check(receipt)
         judged = await intake.keys.judge([event], receipt, batch=False)
         (verdict,) = judged.verdicts
-        if verdict.standing is Standing.SETTLED:
-            first = await intake.waiters[receipt.data_region].stored(verdict.event_id, receipt.company_id)
-            if first is not None:
-                intake.keys.count_replays(1, receipt)
-                return 200, _render(first), ()
+        if verdict.standing is Standing.SETTLED and (answer := await self._replay(verdict.event_id, receipt, wait)):
+            intake.keys.count_replays(1, receipt)
+            return answer
         under = judged.under(0)
         await self._publish(event, receipt, headers, under, judged)
-        published = _Published(under.id, under.received_at, verdict.standing is Standing.CLAIMED)
-        if wait and (answer := await self._wait(published, receipt, wait)):
-            return answer
-        return _accepted(under.id, under.received_at)
+        return await self._answer(_Published(under.id, under.received_at, verdict.standing is Standing.CLAIMED), receipt, wait)
+
+    async def _replay(self, event_id: str, receipt: Receipt, wait: int) -> Answer | None:
+        """The answer to a replay of that stored event; ``None`` when Postgres says that it has it no more.
+
+        While Postgres can't say, the id is answer enough: to publish it again would turn each read that fails into a write.
+        """
+        try:
+            first = await self._intake.waiters[receipt.data_region].stored(event_id, receipt.company_id)
+        except Exception as error:
+            if not is_unavailable(error):
+                raise
+            return await self._answer(_Published(event_id, received_at(event_id), again=True), receipt, wait)
+        return None if first is None else (200, _render(first), ())
 
     async def _publish(self, event: IncomingEvent, receipt: Receipt, headers: Headers, under: Keyed, judged: Judged) -> None:
         acceptor = self._intake.acceptor
@@ -96,6 +104,12 @@ class Singles:
         except (NotAccepted, PayloadTooLarge):  # surely not sent; of all else the outcome is unknown
             await self._intake.keys.release(judged)
             raise
+
+    async def _answer(self, published: _Published, receipt: Receipt, wait: int) -> Answer:
+        """The stored event, if it is waited for and there in time, else 202. Raises ``IdempotencyConflict``."""
+        if wait and (answer := await self._wait(published, receipt, wait)):
+            return answer
+        return _accepted(published.id, published.received_at)
 
     async def _wait(self, published: _Published, receipt: Receipt, seconds: int) -> Answer | None:
         """The answer with the stored event, if that is there in time. Raises ``IdempotencyConflict``."""

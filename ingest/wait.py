@@ -44,13 +44,8 @@ class Waiters:
         return self._number >= self._limit
 
     async def stored(self, event_id: str, company_id: str) -> StoredEvent | None:
-        """The company's event, of which is known that it is stored; ``None`` when Postgres can't say now, or has it no more."""
-        try:
-            return (await self._store.outcomes({event_id: company_id})).stored.get(event_id)
-        except Exception as error:
-            if not is_unavailable(error):
-                raise
-            return None
+        """The company's event; ``None`` when there is no such event. Raises what Postgres does, also when that can't say now."""
+        return (await self._store.outcomes({event_id: company_id})).stored.get(event_id)
 
     async def wait(self, event_id: str, company_id: str, seconds: float) -> StoredEvent | None:
         """What the id leads to, the company's event or the one that it repeats, once that is stored; ``None`` when the time is over.

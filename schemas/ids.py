@@ -14,3 +14,8 @@ def uuid7(micros: int, randomness: bytes) -> str:
     t = f"{micros // 1000:012x}"
     variant = "89ab"[randomness[1] & 3]
     return f"{t[:8]}-{t[8:12]}-7{r[:3]}-{variant}{r[4:7]}-{r[8:20]}"
+
+
+def received_at(event_id: str) -> int:
+    """The time of a version 7 UUID in microseconds, to the millisecond."""
+    return int(event_id[:8] + event_id[9:13], 16) * 1000

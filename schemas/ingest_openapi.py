@@ -165,7 +165,9 @@ PATHS: Final[Json] = {
                     "content": content(reference("Event")),
                 },
                 "202": {
-                    "description": "Accepted; with a key that was used before, the first event's id while it is on its way.",
+                    "description": (
+                        "Accepted; with a key that was used before, the first event's id while it is on its way, or can't be read just now."
+                    ),
                     "content": content(reference("AcceptedEvent")),
                 },
                 **refusals(_REFUSALS, _SAID),

@@ -20,7 +20,7 @@ from ops.local.environment import Role
 from schemas.event import format_time
 from schemas.topics import Region
 from tests.support.doors import bearer, ingest
-from tests.support.keyed import DAY_MICROS, NO_CHAIN, NO_CLAIMS, PATIENCE, Database, Writer, held, now_micros
+from tests.support.keyed import DAY_MICROS, NO_CHAIN, NO_CLAIMS, NO_EVENTS, PATIENCE, Database, Writer, held, now_micros
 from tests.support.posting import LEAST, WAIT
 from tests.support.serving import served
 from tests.support.stack import LocalStack
@@ -248,6 +248,19 @@ async def test_while_postgres_is_away_keyed_events_are_accepted_and_settled_late
         while (replay := await writer.post(doors[0], "k")).status_code != 200:
             await asyncio.sleep(0.1)
     assert replay.json()["id"] == first
+
+
+async def test_a_replay_whose_event_cannot_be_read_just_now_is_told_its_id_and_not_published(
+    stack: LocalStack, writer: Writer, door: httpx.AsyncClient
+) -> None:
+    first = (await writer.post(door, "k", prefer=WAIT)).json()
+    async with held(stack, NO_EVENTS):
+        replay = await writer.post(door, "k")
+    millisecond = slice(len("2026-01-31T09:30:00.000"))
+    assert seen(replay) == (202, first["id"])
+    assert replay.json()["receivedAt"][millisecond] == first["receivedAt"][millisecond]
+    last = (await writer.post(door, None, prefer=WAIT)).json()["id"]
+    assert await writer.fates(last) == {each: each for each in (first["id"], last)}
 
 
 async def test_who_waits_is_told_what_the_worker_decided(stack: LocalStack, writer: Writer, door: httpx.AsyncClient) -> None:

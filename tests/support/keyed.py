@@ -95,5 +95,7 @@ async def held(stack: LocalStack, statement: str) -> AsyncIterator[None]:
 
 NO_CLAIMS = "LOCK TABLE key_claim IN ACCESS EXCLUSIVE MODE"
 """No claim is answered: as if Postgres were away from ingest."""
+NO_EVENTS = "LOCK TABLE events IN ACCESS EXCLUSIVE MODE"
+"""No event can be read, nor stored."""
 NO_CHAIN = "SELECT FROM source FOR UPDATE"
 """Nothing is stored: events are on their way. Not for longer than the worker's patience with a lock."""

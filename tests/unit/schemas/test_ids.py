@@ -7,7 +7,7 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from schemas.ids import RANDOM_BYTES, uuid7
+from schemas.ids import RANDOM_BYTES, received_at, uuid7
 
 TIMES = st.integers(0, 2**48 * 1000 - 1)
 RANDOMNESS = st.binary(min_size=RANDOM_BYTES, max_size=RANDOM_BYTES)
@@ -21,6 +21,11 @@ def test_an_id_is_a_lower_case_version_7_uuid_of_its_millisecond(micros: int, ra
     assert str(parsed) == made
     assert (parsed.version, parsed.variant) == (7, "specified in RFC 4122")
     assert parsed.int >> 80 == micros // 1000
+
+
+@given(TIMES, RANDOMNESS)
+def test_an_id_tells_its_millisecond(micros: int, randomness: bytes) -> None:
+    assert received_at(uuid7(micros, randomness)) == micros - micros % 1000
 
 
 @given(TIMES, TIMES, RANDOMNESS, RANDOMNESS)
