@@ -60,5 +60,7 @@ CREATE POLICY ingest ON key_claim TO hyrelog_ingest USING (true);
 
 GRANT SELECT, INSERT, DELETE ON key_claim TO hyrelog_ingest;
 GRANT SELECT, INSERT ON event_key, event_alias TO hyrelog_streams;
-GRANT SELECT ON event_key, event_alias TO hyrelog_ingest, hyrelog_api;
+GRANT SELECT ON event_key, event_alias TO hyrelog_ingest;
+GRANT SELECT (workspace_id, key, company_id, seq) ON event_key TO hyrelog_api;
+GRANT SELECT (id, company_id, workspace_id, seq) ON event_alias TO hyrelog_api;
 GRANT SELECT (reason) ON rejected TO hyrelog_ingest;
