@@ -462,9 +462,11 @@ async def test_a_status_is_read_within_the_callers_own_walls(office: Office, mon
     seen: list[tuple[str | None, bool]] = []
 
     @asynccontextmanager
-    async def noting(connection: Connection, company: str, workspace: str | None = None, *, readonly: bool = False) -> AsyncIterator[None]:
+    async def noting(
+        connection: Connection, company: str, workspace: str | None = None, *, readonly: bool = False, **rest: Any
+    ) -> AsyncIterator[None]:
         seen.append((workspace, readonly))
-        async with tenant_transaction(connection, company, workspace, readonly=readonly):
+        async with tenant_transaction(connection, company, workspace, readonly=readonly, **rest):
             yield
 
     monkeypatch.setattr("api.store.tenant_transaction", noting)

@@ -209,10 +209,19 @@ async def test_partitions_are_shared_out_and_taken_over(settings: Settings, topi
 
     async with sinking(quick) as one:
         await announce(0, 300)
+        last = 300
         async with sinking(quick) as two:
-            await announce(300, 600)
-            await until(lambda: _is_above(two, "hyrelog_sink_events_total", 0))
-        await announce(600, 900)
+
+            async def shared() -> bool:
+                """One event more of each chain, until the second process has taken one: the first is quick."""
+                nonlocal last
+                if last < 900:
+                    await announce(last, last + 1)
+                    last += 1
+                return await _is_above(two, "hyrelog_sink_events_total", 0)
+
+            await until(shared)
+        await announce(last, 900)
         for chain in chains:
             await until_indexed(superuser, chain)
         assert value(one, "hyrelog_sink_events_total") + value(two, "hyrelog_sink_events_total") == 8 * 900

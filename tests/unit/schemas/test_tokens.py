@@ -80,7 +80,9 @@ def _group(value: Any) -> Group:
     return Group(commitment(sealed), sealed)
 
 
-_ACTORS = st.fixed_dictionaries({"id": TEXT | st.integers(1 - 2**53, 2**53 - 1), "email": TEXT, "n": st.integers(-9, 9) | st.floats(-1e6, 1e6)})
+_ACTORS = st.fixed_dictionaries(
+    {"id": TEXT | st.integers(1 - 2**53, 2**53 - 1), "email": TEXT, "n": st.integers(-9, 9) | st.floats(-1e6, 1e6)}
+)
 _PARTS = st.fixed_dictionaries({"type": TEXT, "id": st.none() | TEXT, "tags": st.lists(TEXT | OBJECTS, max_size=3)})
 EVENTS = STORED | st.builds(
     lambda event, actor, resource: replace(event, actor=_group(actor), resource=_group(resource)), STORED, _ACTORS, _PARTS
