@@ -13,7 +13,7 @@ class Plan:
     window_seconds: float = 12
     warm_up_seconds: float = 4
     visible_seconds: float = 20
-    query_seconds: float = 100
+    query_seconds: float = 60
     backlog: int = 500_000
     backlog_of_indexes: int = 200_000
     stored: int = 1_000_000
