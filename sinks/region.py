@@ -139,6 +139,7 @@ class RegionSink(Generic[Row]):
             task = self._tasks.pop(partition, None)
             if task is not None:
                 task.remove_done_callback(self._on_end)
+                task.add_done_callback(_overlook)
                 task.cancel()
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
@@ -204,6 +205,12 @@ class RegionSink(Generic[Row]):
             _LOG.critical("stalled: ending this process", sink=self._name, region=self.region, partition=loop.partition)
             os._exit(STALLED_EXIT_CODE)
         return max(0, bounds.end - offset), seconds
+
+
+def _overlook(task: asyncio.Task[None]) -> None:
+    """However a loop ends that was told to: aiokafka may turn a cancellation into an error of its consumer's, which is stopped next."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def _let_go(stop: Callable[[], Awaitable[None]]) -> None:

@@ -70,7 +70,8 @@ def _is_known(event: str) -> bool:
     broken = ("ConnectionDoesNotExist", "connection_lost()", "PoolConnectionHolder.release()")
     of_asyncpg = "never retrieved" in event and any(sign in event for sign in broken)
     # aiokafka's consumer dies of metadata without brokers, as a starting broker sends it; the worker notices and ends
-    return of_asyncpg or event == "Unexpected error in coordinator routine"
+    # aiokafka's connections complain of a read that was cancelled before it began
+    return of_asyncpg or event in ("Unexpected error in coordinator routine", "Unexpected exception in AIOKafkaConnection")
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
