@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any
 
@@ -10,7 +9,8 @@ from fastapi import Request
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
-from schemas.event import to_micros
+from schemas.event import FIRST_TIME, LAST_TIME
+from schemas.ids import UUID
 from schemas.incoming import MAX_EXTRACTED_BYTES, MAX_TENANT_CHARACTERS, parse_time
 from schemas.openapi import HEX_32
 from schemas.problems import Detail, ValidationFailed
@@ -18,10 +18,8 @@ from schemas.tokens import words
 from schemas.topics import Region
 
 MAX_LIMIT = 200
-_FIRST_MOMENT = to_micros(datetime(1, 1, 1, tzinfo=UTC))
 _TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
-_LAST_MOMENT = to_micros(datetime(9999, 12, 31, 23, 59, 59, 999_999, tzinfo=UTC)) + 1
-_UUID = r"^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$"
+_UUID = f"^{UUID}$"
 
 
 def _time(text: str) -> int:
@@ -49,8 +47,6 @@ Time = Annotated[int, PlainValidator(_time), WithJsonSchema({"type": "string", "
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Rows a page.")]
 Cursor = Annotated[str | None, Field(max_length=200, description="`nextCursor` of the page before, with the same filters and order.")]
 WorkspaceId = Annotated[str | None, Field(pattern=_UUID, description="One workspace of the company; another's gives an empty page.")]
-
-
 ProjectId = Annotated[str | None, Field(pattern=_UUID, description="One project; another's gives an empty page.")]
 Extracted = Annotated[str | None, Field(pattern=_TEXT, min_length=1), AfterValidator(_extracted)]
 Words = Annotated[str | None, Field(pattern=_TEXT, min_length=3, max_length=200), AfterValidator(_words)]
@@ -94,8 +90,8 @@ class _Parameters(BaseModel):
 class EventQuery(_Parameters):
     """What ``GET /v1/events`` takes."""
 
-    start: Time = Field(_FIRST_MOMENT, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
-    end: Time = Field(_LAST_MOMENT, alias="to", description="Up to this `timestamp` (exclusive).")
+    start: Time = Field(FIRST_TIME, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
+    end: Time = Field(LAST_TIME + 1, alias="to", description="Up to this `timestamp` (exclusive).")
     received_start: Time | None = Field(None, alias="receivedFrom", description="From this `receivedAt` on (inclusive).")
     received_end: Time | None = Field(None, alias="receivedTo", description="Up to this `receivedAt` (exclusive).")
     category: str | None = Field(None, pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="Exactly this category.")

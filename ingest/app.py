@@ -44,8 +44,7 @@ _CLAIM_POOL_SIZE = 2
 CLAIM_PARAMETERS = {
     # A claim may be lost: it is only a proposal.
     "synchronous_commit": "off",
-    # Look-ups by key alone. A plan made while a table was small must not read all of it once it has grown.
-    "enable_seqscan": "off",
+    **db.BY_INDEX,
 }
 _SERVICE = "hyrelog-ingest"
 ROUTES: Mapping[str, Callable[[Endpoint, Scope, Receive, Send], Awaitable[None]]] = {

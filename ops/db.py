@@ -57,6 +57,10 @@ class Timeouts:
         return {name: str(round(seconds * 1000)) for name, seconds in named.items() if seconds is not None}
 
 
+BY_INDEX = MappingProxyType({"enable_seqscan": "off"})
+"""Parameters of a pool whose statements look rows up by key alone: a plan made while a table was empty must not read all of it later."""
+
+
 async def open_pool(
     url: str,
     *,

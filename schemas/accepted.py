@@ -17,18 +17,18 @@ from typing import NamedTuple
 from schemas import codec
 from schemas.codec import ENVELOPE_HEADER, HEADER_BYTES, Undecodable
 from schemas.envelope import PLAN, envelope
+from schemas.event import FIRST_TIME, LAST_TIME
+from schemas.ids import UUID_BYTES
 from schemas.leaf import LeafPieces
 from schemas.reading import length_at, long_at
 
 _NO_COMMITMENT = bytes(32)
 _TENANCY_BYTES = 74
-_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 _ONE_BYTE, _TWO_BYTES = 64, 8192
 """Avro lengths below these take one and two bytes."""
-_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
-_IS_UUID = re.compile(_UUID).fullmatch
-_TENANCY = re.compile(rb"H" + _UUID + rb"H" + _UUID).fullmatch
-_RECORD_START = re.compile(rb"\x02H" + _UUID).match
+_IS_UUID = re.compile(UUID_BYTES).fullmatch
+_TENANCY = re.compile(rb"H" + UUID_BYTES + rb"H" + UUID_BYTES).fullmatch
+_RECORD_START = re.compile(rb"\x02H" + UUID_BYTES).match
 _IS_KEY = re.compile(rb"[\x20-\x7e]{1,255}").fullmatch
 _OUTCOMES = tuple(outcome.encode() for outcome in codec.OUTCOMES)
 
@@ -125,7 +125,7 @@ def _read_event(record: bytes, start: int, tenancy: bytes) -> tuple[AcceptedEven
     # What is linked, stored and announced must be of the workspace whose chain it joins.
     if not _RECORD_START(rest) or rest[38:112] != tenancy or tail[-38:-2] != tenancy[38:]:
         raise Undecodable("an event's ids are not its envelope's")
-    if not (_FIRST_TIME <= timestamp <= _LAST_TIME and _FIRST_TIME <= received_at <= _LAST_TIME):
+    if not (FIRST_TIME <= timestamp <= LAST_TIME and FIRST_TIME <= received_at <= LAST_TIME):
         raise Undecodable("a time lies outside of the years 1 to 9999")
     fields, commitments = _read_rest(rest, plan)
     for size in plan[16:]:

@@ -10,19 +10,18 @@ import re
 from typing import Final
 
 from schemas.codec import EVENT_HEADER, HEADER_BYTES, OUTCOMES, Undecodable
-from schemas.event import SALT_BYTES, Group, StoredEvent
+from schemas.event import FIRST_TIME, LAST_TIME, SALT_BYTES, Group, StoredEvent
+from schemas.ids import UUID_BYTES
 from schemas.reading import data_at, long_at
 from schemas.topics import REGIONS
 
 _HASH_BYTES: Final = 32
-_UUID = rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 # From `v` to `traceId` every field has one size: version 1, three ids of 36 bytes, a trace id of 32.
-_IDS = re.compile(rb"\x02H(%b)H(%b)H(%b)@([0-9a-f]{32})" % (_UUID, _UUID, _UUID)).match
-_IS_UUID = re.compile(_UUID).fullmatch
+_IDS = re.compile(rb"\x02H(%b)H(%b)H(%b)@([0-9a-f]{32})" % (UUID_BYTES, UUID_BYTES, UUID_BYTES)).match
+_IS_UUID = re.compile(UUID_BYTES).fullmatch
 _REGION_NAMES: Final = tuple(region.value for region in REGIONS)
 _NULL, _PRESENT = 0, 2
 _LAST_PLACE, _LAST_INDEX = 2**63 - 1, 2**31 - 1
-_FIRST_TIME, _LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
 
 
 def open_event(record: bytes) -> StoredEvent:
@@ -90,7 +89,7 @@ def _open(record: bytes) -> StoredEvent:
 
 def _time_at(record: bytes, at: int) -> tuple[int, int]:
     time, at = long_at(record, at)
-    if not _FIRST_TIME <= time <= _LAST_TIME:
+    if not FIRST_TIME <= time <= LAST_TIME:
         raise Undecodable("a time lies outside of the years 1 to 9999")
     return time, at
 

@@ -10,6 +10,8 @@ LEAF_VERSION = 1
 SALT_BYTES = 16
 GROUPS = ("actor", "resource", "context", "metadata")
 
+FIRST_TIME, LAST_TIME = -62_135_596_800_000_000, 253_402_300_799_999_999
+"""The years 1 to 9999, in microseconds since 1970."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import re
 
 RANDOM_BYTES = 10
-is_uuid = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}").fullmatch
+UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
+"""An id in text, as a regular expression; ``UUID_BYTES`` is the same for bytes."""
+UUID_BYTES = UUID.encode()
+is_uuid = re.compile(UUID).fullmatch
 
 
 def uuid7(micros: int, randomness: bytes) -> str:

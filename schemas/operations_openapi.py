@@ -9,7 +9,7 @@ from schemas.problems import InternalError, Problem, Unauthorized, ValidationFai
 
 _TAGS: Final = ["operations"]
 _NAMES: Final[Json] = {"type": "array", "items": {"type": "string"}}
-_METRICS_TEXT: Final = 'hyrelog_refused_total{code="VALIDATION_ERROR"} 3.0\n'
+_METRICS_TEXT: Final = 'hyrelog_ingest_refused_requests_total{code="VALIDATION_ERROR"} 3.0\n'
 
 
 def _object(description: str, **properties: Json) -> Json:

@@ -212,7 +212,7 @@ async def open_store(url: str, region: Region, connections: int) -> tuple[Store,
     """The region's store, and its pools to close. Opens even while the database is away."""
     timeouts = db.Timeouts(statement=_STATEMENT_SECONDS, lock=_LOCK_SECONDS, idle_in_transaction=_IDLE_SECONDS)
     name = f"hyrelog-streams-{region.lower()}"
-    pool = await db.open_pool(url, application_name=name, region=region, max_size=connections, timeouts=timeouts)
+    pool = await db.open_pool(url, application_name=name, region=region, max_size=connections, timeouts=timeouts, parameters=db.BY_INDEX)
     side = await db.open_pool(url, application_name=f"{name}-side", region=region, max_size=_SIDE_CONNECTIONS, timeouts=timeouts)
     return Store(region, pool, side), (pool, side)
 

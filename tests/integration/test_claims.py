@@ -8,7 +8,6 @@ import re
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from random import Random
-from typing import Any
 from uuid import uuid4
 
 import asyncpg
@@ -25,6 +24,7 @@ from ops.metrics import Metrics
 from schemas.topics import Region, ingest_topic
 from tests.support.doors import ingest
 from tests.support.keyed import DAY_MICROS, Database, Writer, now_micros
+from tests.support.plans import scans
 from tests.support.stack import LocalStack
 
 COMPANY = str(uuid4())
@@ -186,9 +186,9 @@ async def test_keys_are_looked_up_in_an_index_however_small_the_tables_look(pool
     async with pools[0].acquire() as connection:
         statement = await connection.prepare(load_queries("ingest")[query])
         plan = json.dumps(await statement.explain(*columns[: len(statement.get_parameters())]))
-    scans = _scans(json.loads(plan))
-    assert scans
-    assert {kind for kind, table in scans if table in ("event_key", "key_claim")} <= {"Index Scan", "Index Only Scan"}
+    found = scans(json.loads(plan))
+    assert found
+    assert {kind for kind, table in found if table in ("event_key", "key_claim")} <= {"Index Scan", "Index Only Scan"}
 
 
 async def test_a_sweep_reads_no_more_than_it_deletes(
@@ -201,19 +201,9 @@ async def test_a_sweep_reads_no_more_than_it_deletes(
     async with pools[0].acquire() as connection:
         statement = await connection.prepare(load_queries("ingest")["sweep_claims"])
         plan = json.dumps(await statement.explain(now - DAY_MICROS, 10, analyze=True))
-    assert ("Index Scan", "key_claim") in _scans(json.loads(plan))
+    assert ("Index Scan", "key_claim") in scans(json.loads(plan))
     assert {int(rows) for rows in re.findall(r'"Rows Removed by [\w ]+": (\d+)', plan)} <= {0}
     await superuser.execute("DELETE FROM key_claim WHERE workspace_id = $1", workspace)
-
-
-def _scans(plan: Any) -> list[tuple[str, str]]:
-    """The kinds of scans and their tables, anywhere in a plan."""
-    if isinstance(plan, list):
-        return [found for each in plan for found in _scans(each)]
-    if not isinstance(plan, dict):
-        return []
-    own = [(plan["Node Type"], plan["Relation Name"])] if "Scan" in plan.get("Node Type", "") and "Relation Name" in plan else []
-    return own + _scans(list(plan.values()))
 
 
 async def test_times_come_back_to_the_microsecond(tables: tuple[ClaimTable, ClaimTable], superuser: Database) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -10,12 +11,16 @@ from collections.abc import AsyncIterator, Sequence
 import asyncpg
 import pytest
 
+from ops.db import load_queries
+from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas import codec, ids
 from schemas.envelope import SALTS_BYTES, Receipt, envelope, seal
 from schemas.idempotency import content_hashes
 from schemas.incoming import read
 from schemas.topics import Region
+from streams.store import open_store
+from tests.support.plans import scans
 from tests.support.stack import LocalStack
 from tests.support.topic import publish
 
@@ -106,3 +111,16 @@ async def test_a_key_is_a_workspace_s_own(stack: LocalStack, database: asyncpg.C
         event_id = new_id()
         await publish(stack, keyed.workspace, [keyed.record(event_id)])
         assert await settled(database, keyed.workspace, [event_id]) == {event_id: event_id}
+
+
+async def test_keys_are_looked_up_in_their_index_however_small_the_table_looks(servers: LocalStack) -> None:
+    """A plan that was made for an empty table is kept while it grows."""
+    _, pools = await open_store(servers.settings(Role.STREAMS).database_url(Region.US), Region.US, 1)
+    try:
+        async with pools[0].acquire() as connection:
+            statement = await connection.prepare(load_queries("streams")["settled_keys"])
+            plan = json.loads(json.dumps(await statement.explain([new_id()], ["k"])))
+    finally:
+        for pool in pools:
+            pool.terminate()
+    assert {kind for kind, table in scans(plan) if table == "event_key"} == {"Index Scan"}

@@ -15,11 +15,13 @@ from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from openapi_spec_validator import validate
 from prometheus_client import CollectorRegistry
+from prometheus_client.parser import text_string_to_metric_families
 
 from api import examples
 from api.app import create_app
 from ingest import app as ingest
 from ops.clock import SystemClock
+from ops.metrics import Metrics
 from schemas.leaf import commitment, leaf_hash, leaf_of
 from schemas.problems import Code
 from tests.support.documents import any_settings
@@ -204,3 +206,9 @@ async def test_the_page_shows_every_route_and_loads_nothing(client: httpx.AsyncC
 async def test_the_root_says_what_this_is(client: httpx.AsyncClient) -> None:
     assert (await client.get("/")).json().keys() == {"service", "version", "status"}
     assert (await client.get("/", params={"x": "1"})).status_code == 400
+
+
+def test_the_metrics_of_the_example_are_ours(document: dict[str, Any]) -> None:
+    example = document["paths"]["/internal/metrics"]["get"]["responses"]["200"]["content"]["text/plain"]["example"]
+    names = {family.name for family in Metrics(CollectorRegistry()).registry.collect()}
+    assert {family.name for family in text_string_to_metric_families(example)} <= {f"{name}_total" for name in names} | names
