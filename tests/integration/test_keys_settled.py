@@ -119,7 +119,7 @@ async def test_keys_are_looked_up_in_their_index_however_small_the_table_looks(s
     try:
         async with pools[0].acquire() as connection:
             statement = await connection.prepare(load_queries("streams")["settled_keys"])
-            plan = json.loads(json.dumps(await statement.explain([new_id()], ["k"])))
+            plan = json.loads(json.dumps(await statement.explain([new_id() for _ in range(1000)], ["k"] * 1000)))
     finally:
         for pool in pools:
             pool.terminate()
