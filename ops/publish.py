@@ -26,6 +26,8 @@ Headers = list[tuple[str, bytes]]
 _SWEEP_SECONDS = 0.25
 _FIRST_PAUSE, _LAST_PAUSE = 0.1, 2.0
 _CLOSE_SECONDS = 1.0
+_START_SHARE = 2
+"""Of the time to acknowledge, before a producer that does not come up is given up for another."""
 _OVERHEAD_BYTES = 4096  # of the batch and the record around a value
 
 
@@ -174,7 +176,9 @@ class Publisher:
             candidate = None
             try:
                 candidate = self._make_producer()
-                await candidate.start()
+                # Begun with the metadata of a starting broker, which names none, it would ask nobody for ever.
+                async with asyncio.timeout(_START_SHARE * self._ack_timeout):
+                    await candidate.start()
             except Exception as error:  # noqa: BLE001 - Kafka away, or a setting that a restart will bring: try again
                 _LOG.warning("kafka is not reached", error=type(error).__name__)
                 await _abandon(candidate)

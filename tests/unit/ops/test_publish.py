@@ -41,6 +41,7 @@ class Broker:
         self.holding: set[int] = set()
         self.fault: Exception | None = None
         self.unreachable = 0
+        self.silent = 0
         self.producers = 0
         self.capacity = 100
 
@@ -52,6 +53,9 @@ class Broker:
         )
 
     async def _start(self) -> None:
+        if self.silent:
+            self.silent -= 1
+            await asyncio.Event().wait()
         if self.unreachable:
             self.unreachable -= 1
             raise KafkaConnectionError
@@ -135,6 +139,16 @@ async def test_it_goes_on_connecting_until_kafka_is_there(broker: Broker) -> Non
     await publisher.publish("t", 0, [record(b"a")])
     await publisher.stop()
     assert broker.producers == 3
+
+
+async def test_a_producer_that_never_comes_up_is_given_up_for_another(broker: Broker) -> None:
+    """aiokafka's asks nobody for ever, once a starting broker has told it of no brokers and gone away."""
+    broker.silent = 2
+    publisher = Publisher(broker.make_producer, max_unacked_bytes=1000, ack_timeout=TIMEOUT)
+    await publisher.start()
+    await until(lambda: publisher.connected)
+    assert broker.producers == 3
+    await publisher.stop()
 
 
 async def test_what_comes_while_a_batch_is_under_way_gathers_in_one(broker: Broker, publisher: Publisher) -> None:
