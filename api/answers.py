@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, TypeVar
 
 import orjson
 from fastapi import Response
 
+from api.cursor import Cursors, Position, Question
 from schemas.event import format_time
 from schemas.openapi import refusals
 from schemas.problems import InternalError, Problem
+
+Shown = TypeVar("Shown")
 
 
 def json(body: bytes, status: int = 200) -> Response:
@@ -22,6 +25,14 @@ def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | None) -> 
     """``{data, nextCursor, …}`` of rows that are JSON objects already."""
     rest = orjson.dumps({"nextCursor": next_cursor, **more})
     return json(b'{"data":[%b],%b' % (b",".join(rows), rest[1:]))
+
+
+def listed(
+    found: Sequence[tuple[Shown, Position]], limit: int, cursors: Cursors, bound: Question, shown: Callable[[Shown], dict[str, Any]]
+) -> Response:
+    """The page of a list that was asked for one row more than ``limit``, to see whether it goes on. ``bound`` is the list's question."""
+    more = cursors.write(bound, found[limit - 1][1]) if len(found) > limit else None
+    return page((orjson.dumps(shown(row)) for row, _ in found[:limit]), more)
 
 
 def time(micros: int | None) -> str | None:

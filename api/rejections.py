@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from base64 import b64encode
-from collections.abc import Callable
 from typing import Annotated, Any
 
-import orjson
 from fastapi import APIRouter, Depends, Query, Response
 
 from api import answers, models, parameters
 from api.context import Caller, PartsOf
-from api.cursor import Cursors, Position, Question
 from api.events import question
 from api.parameters import OperatorRejectionQuery, RejectionQuery
 from api.store import Rejection
@@ -20,7 +17,6 @@ from ops.settings import Settings
 from schemas.problems import NotFound, Unauthorized, Unavailable, ValidationFailed
 
 router = APIRouter(tags=["rejections"])
-Found = list[tuple[Rejection, Position]]
 
 
 @router.get(
@@ -38,7 +34,7 @@ async def list_rejections(asked: Annotated[RejectionQuery, Query()], caller: Cal
         return answers.page((), None)
     workspace = caller.workspace_id or asked.workspace_id
     found = await parts.store.rejections(caller, workspace, after, asked.limit + 1)
-    return _page(found, asked.limit, parts.cursors, bound, _public)
+    return answers.listed(found, asked.limit, parts.cursors, bound, _public)
 
 
 def operator_router(settings: Settings) -> APIRouter:
@@ -59,14 +55,9 @@ def operator_router(settings: Settings) -> APIRouter:
         bound = {"route": "internal/rejections", "region": asked.region.value}
         after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
         found = await parts.store.all_rejections(asked.region, after, asked.limit + 1)
-        return _page(found, asked.limit, parts.cursors, bound, _whole)
+        return answers.listed(found, asked.limit, parts.cursors, bound, _whole)
 
     return routes
-
-
-def _page(found: Found, limit: int, cursors: Cursors, bound: Question, shown: Callable[[Rejection], dict[str, Any]]) -> Response:
-    more = cursors.write(bound, found[limit - 1][1]) if len(found) > limit else None
-    return answers.page((orjson.dumps(shown(rejection)) for rejection, _ in found[:limit]), more)
 
 
 def _public(rejection: Rejection) -> dict[str, Any]:

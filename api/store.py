@@ -84,18 +84,19 @@ class Store:
             return None
         return (START, None) if row["seq"] is None else (Head(row["seq"], row["hash"]), row["updated_at"])
 
-    async def workspaces(self, caller: Principal, after: Position | None, limit: int) -> list[Row]:
-        """Up to ``limit`` of the caller's workspaces behind ``after``: id, name, kind, archived_at, created_at, seq."""
+    async def workspaces(self, caller: Principal, after: Position | None, limit: int) -> list[tuple[Row, Position]]:
+        """Up to ``limit`` workspaces behind ``after`` (id, name, kind, archived_at, created_at, seq), each with its position."""
         scope = (caller.company_id, caller.workspace_id)
         async with self.reading_for(caller, "workspaces") as connection:
-            return await connection.fetch(self._sql["workspaces_of_company"], *scope, _id(after), limit)
+            rows = await connection.fetch(self._sql["workspaces_of_company"], *scope, _id(after), limit)
+        return [_by_id(row) for row in rows]
 
-    async def projects(self, caller: Principal, workspace_id: str, after: Position | None, limit: int) -> list[Row] | None:
-        """Up to ``limit`` of the workspace's projects behind ``after``: id, name, created_at. ``None`` when it is not the caller's."""
+    async def projects(self, caller: Principal, workspace_id: str, after: Position | None, limit: int) -> list[tuple[Row, Position]] | None:
+        """The same of the workspace's projects: id, name, created_at. ``None`` when it is not the caller's."""
         scope = (caller.company_id, caller.workspace_id, workspace_id)
         async with self.reading_for(caller, "projects") as connection:
             rows = await connection.fetch(self._sql["projects_of_workspace"], *scope, _id(after), limit)
-        return [row for row in rows if row["id"] is not None] if rows else None
+        return [_by_id(row) for row in rows if row["id"] is not None] if rows else None
 
     async def usage(self, caller: Principal) -> Row:
         """The company's plan, its limits (JSON), and what there is in the caller's scope: events, workspaces, projects, keys."""
@@ -172,6 +173,10 @@ class Store:
             raise Unavailable from error
         finally:
             self._metrics.query_seconds.labels(query, region).observe(perf_counter() - started)
+
+
+def _by_id(row: Row) -> tuple[Row, Position]:
+    return row, Position(0, row["id"].bytes)
 
 
 def _id(after: Position | None) -> UUID:

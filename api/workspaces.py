@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import orjson
@@ -10,7 +9,6 @@ from fastapi import APIRouter, Depends, Query, Response
 
 from api import answers, models, parameters
 from api.context import Caller, PartsOf
-from api.cursor import Cursors, Position, Question
 from api.events import check_id, question
 from api.parameters import WorkspaceQuery
 from ops.db import Row
@@ -31,7 +29,7 @@ async def list_workspaces(asked: Annotated[WorkspaceQuery, Query()], caller: Cal
     bound = question("workspaces", caller, {})
     after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
     found = await parts.store.workspaces(caller, after, asked.limit + 1)
-    return _page(found, asked.limit, parts.cursors, bound, _workspace)
+    return answers.listed(found, asked.limit, parts.cursors, bound, _workspace)
 
 
 @router.get(
@@ -48,7 +46,7 @@ async def list_projects(id: str, asked: Annotated[WorkspaceQuery, Query()], call
     found = await parts.store.projects(caller, id, after, asked.limit + 1)
     if found is None:
         raise NotFound
-    return _page(found, asked.limit, parts.cursors, bound, lambda row: _project(row, id))
+    return answers.listed(found, asked.limit, parts.cursors, bound, lambda row: _project(row, id))
 
 
 @router.get(
@@ -66,11 +64,6 @@ async def get_chain(id: str, caller: Caller, parts: PartsOf) -> Response:
     head, moved_at = found
     body = {"workspaceId": id, "seq": head.seq, "hash": head.hash.hex(), "updatedAt": answers.time(moved_at)}
     return answers.json(orjson.dumps(body))
-
-
-def _page(found: Sequence[Row], limit: int, cursors: Cursors, bound: Question, shown: Callable[[Row], dict[str, Any]]) -> Response:
-    more = cursors.write(bound, Position(0, found[limit - 1]["id"].bytes)) if len(found) > limit else None
-    return answers.page((orjson.dumps(shown(row)) for row in found[:limit]), more)
 
 
 def _workspace(row: Row) -> dict[str, Any]:
