@@ -185,7 +185,7 @@ def _saved(status: str, answer: Json, request: Json) -> Json:
 
 def main() -> None:
     """Print the collection."""
-    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
+    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "webhook_secret_encryption_key")
     settings = Settings.model_validate({name: secrets.token_hex(32) for name in names})  # of an app that is never started
     sys.stdout.buffer.write(text(build(create_app(settings))))
 

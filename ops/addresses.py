@@ -8,10 +8,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 Network: TypeAlias = IPv4Network | IPv6Network
 Networks: TypeAlias = tuple[Network, ...]
+
+
+class Exemption(NamedTuple):
+    """Addresses and the one port of theirs that customers' URLs may lead to (EGRESS_ALLOW, contract §4)."""
+
+    network: Network
+    port: int
+
 
 _FORWARDED = b"x-forwarded-for"
 _MAPPED = IPv6Network("::ffff:0:0/96")
@@ -27,6 +35,16 @@ _MAX_HOPS = 32
 def network(text: str) -> Network:
     """The network of an address or of CIDR notation, its host bits dropped. Raises ``ValueError``."""
     return plain(ip_network(text, strict=False))
+
+
+def exemption(text: str) -> Exemption:
+    """From ``CIDR:port``, an IPv6 one in brackets; the port is part of it. Raises ``ValueError``."""
+    where, colon, port = text.rpartition(":")
+    if not (colon and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise ValueError(f"{text}: must be CIDR:port")
+    if where.startswith("[") != (":" in where):
+        raise ValueError(f"{text}: an IPv6 network stands in brackets")
+    return Exemption(network(where.removeprefix("[").removesuffix("]")), int(port))
 
 
 def plain(found: Network) -> Network:

@@ -7,17 +7,19 @@ map takes one variable per region (``DATABASE_URL_US``) and, for Kafka, a common
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Self
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
-from ops.addresses import Network, network
+from ops.addresses import Exemption, Network, exemption, network
 from schemas.topics import REGIONS, Region
 
 # Values printed in documentation and tutorials, this product's predecessor included.
 _SAMPLES = ("change-in-production", "changeme", "change-me", "your-secure", "example", "0123456789abcdef0123456789abcdef")
 _MIN_SECRET_BYTES = 32
+_HEX_KEY = re.compile("[0-9a-fA-F]{64}").fullmatch
 
 Secret = SecretStr
 
@@ -92,6 +94,10 @@ class Settings(DatabaseSettings):
     idempotency_secret_previous: Secret | None = Field(
         default=None, description="Accepted beside the current one for as long as the events are hot that it was used for."
     )
+    webhook_secret_encryption_key: Secret = Field(description="AES-256 key under which webhooks' secrets are kept: 64 hex digits.")
+    webhook_secret_encryption_key_previous: Secret | None = Field(
+        default=None, description="Opens what it sealed, until `hyrelog rekey` has gone over all of it."
+    )
 
     # --- ingest ------------------------------------------------------------------------------
     ingest_max_unacked_bytes: int = Field(
@@ -151,6 +157,32 @@ class Settings(DatabaseSettings):
         default=0, ge=0, le=19, description="Lowers the CPU priority of a sink's process, where it shares a machine with the write path."
     )
 
+    # --- webhooks ----------------------------------------------------------------------------
+    egress_allow: Annotated[tuple[Exemption, ...], NoDecode] = Field(
+        default=(),
+        description="CIDR:port, comma separated ([::1/128]:3001 in IPv6): where customers' URLs may lead besides, by http too.",
+    )
+    egress_ports: Annotated[tuple[int, ...], NoDecode] = Field(default=(443,), description="Ports that customers' URLs may name.")
+    webhook_retry_seconds: Annotated[tuple[float, ...], NoDecode] = Field(
+        default=(60, 300, 1800, 21600), description="Pauses before the attempts after the first one, each from the end of the one before."
+    )
+    webhook_timeout_seconds: float = Field(default=10.0, gt=0, le=60, description="Longest wait for an endpoint's whole answer.")
+    webhook_concurrency: int = Field(
+        default=8, ge=1, le=100, description="Requests under way to one endpoint, a process; 1 while it fails."
+    )
+    webhook_in_flight: int = Field(default=1000, ge=2, description="Requests under way to all endpoints of a region, a process.")
+    webhook_lease_seconds: float = Field(
+        default=60.0, gt=0, description="After so long a delivery that was claimed and not finished is anybody's. Above the timeout."
+    )
+    webhook_failing_seconds: float = Field(default=432_000, gt=0, description="An endpoint that fails for so long (5 days) is disabled.")
+    webhook_attempt_days: int = Field(default=30, ge=1, description="How long attempts can be looked up.")
+
+    # --- tail --------------------------------------------------------------------------------
+    tails_per_key: int = Field(default=20, ge=1, description="Tails that a key may have open, a process.")
+    tail_clients: int = Field(default=10_000, ge=1, description="Tails that a process serves.")
+    tail_queue_events: int = Field(default=1000, ge=16, description="Events waiting for a client; one that is behind further is cut off.")
+    tail_lifetime_seconds: float = Field(default=600.0, gt=0, description="After so long a tail ends, and its client resumes.")
+
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
     s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")
@@ -184,11 +216,32 @@ class Settings(DatabaseSettings):
             return tuple(network(part.strip()) for part in value.split(",") if part.strip())
         return value
 
+    @field_validator("egress_allow", mode="before")
+    @classmethod
+    def _split_exemptions(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(exemption(part.strip()) for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("egress_ports", "webhook_retry_seconds", mode="before")
+    @classmethod
+    def _split_numbers(cls, value: object) -> object:
+        if isinstance(value, str):
+            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return value
+
+    @field_validator("webhook_secret_encryption_key", "webhook_secret_encryption_key_previous")
+    @classmethod
+    def _check_hex_key(cls, value: Secret | None) -> Secret | None:
+        if value is not None and not _HEX_KEY(value.get_secret_value()):
+            raise ValueError("must be 64 hex digits: make them with `openssl rand -hex 32`")
+        return value
+
     @model_validator(mode="after")
     def _check(self) -> Self:
         for name in type(self).model_fields:
             secret = getattr(self, name)
-            if isinstance(secret, SecretStr) and name.endswith(("_secret", "_token", "_previous")):
+            if isinstance(secret, SecretStr) and name.endswith(("_secret", "_token", "_encryption_key", "_previous")):
                 _check_secret(name.upper(), secret)
         if not self.regions:
             raise ValueError("REGIONS names no region")

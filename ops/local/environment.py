@@ -16,6 +16,10 @@ from schemas.topics import REGIONS, Region
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 _TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG")
+# What a stack's webhooks and tails may be told otherwise, by whoever starts it.
+_TUNING = {"EGRESS_ALLOW": "127.0.0.1:3001"} | dict.fromkeys(
+    ("WEBHOOK_RETRY_SECONDS", "WEBHOOK_TIMEOUT_SECONDS", "WEBHOOK_LEASE_SECONDS", "WEBHOOK_FAILING_SECONDS", "TAIL_LIFETIME_SECONDS")
+)
 _INHERITED = (
     "PATH",
     "HOME",
@@ -28,10 +32,11 @@ _INHERITED = (
     "PYTHONPATH",
     "COVERAGE_PROCESS_START",
     *_TRACING,
+    *_TUNING,
 )
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
 _LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET", "WEBHOOK_SECRET_ENCRYPTION_KEY")
 
 
 class Role(StrEnum):
@@ -46,6 +51,7 @@ class Role(StrEnum):
     RELAY = "relay_local"
     ADMIN = "admin_local"
     SEARCH = "search_local"
+    WEBHOOKS = "webhooks_local"
 
 
 GROUP_ROLES = {
@@ -56,6 +62,7 @@ GROUP_ROLES = {
     Role.RELAY: "hyrelog_relay",
     Role.ADMIN: "hyrelog_admin",
     Role.SEARCH: "hyrelog_search",
+    Role.WEBHOOKS: "hyrelog_webhooks",
 }
 
 
@@ -100,6 +107,7 @@ def service_environ(state: State, role: Role) -> dict[str, str]:
         **object_store(state),
         **_LIMITS_OFF,
         **{name: os.environ[name] for name in _TRACING if name in os.environ},
+        **{name: found for name, default in _TUNING.items() if (found := os.environ.get(name, default)) is not None},
     }
 
 

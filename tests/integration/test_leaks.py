@@ -208,7 +208,7 @@ def _copy(connection: psycopg.Connection, row: str) -> None:
 
 def _secrets(stack: LocalStack, producer: Producer) -> dict[str, str]:
     keys = {"workspace key": str(producer.workspace.key), "company key": str(producer.tenant.key)}
-    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "s3")
+    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "webhook_secret_encryption_key", "s3")
     passwords = {str(role): stack.state.secret(f"postgres.{role}") for role in Role}
     return keys | passwords | {each: stack.state.secret(each) for each in names}
 

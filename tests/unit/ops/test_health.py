@@ -39,6 +39,7 @@ def client(parts: Parts) -> httpx.AsyncClient:
         api_key_secret="aB3-key-secret-for-these-tests-0",
         cursor_secret="cD4-cursor-secret-for-the-tests-",
         idempotency_secret="eE5-content-secret-for-the-tests",
+        webhook_secret_encryption_key="0f1e2d3c4b5a6978" * 4,
         internal_token=TOKEN,
         internal_token_previous=PREVIOUS,
     )

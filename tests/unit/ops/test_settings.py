@@ -12,7 +12,7 @@ from ops.settings import Settings
 
 SECRETS = {
     name: f"{name}-" + "0a1b2c3d4e5f6071" * 2 for name in ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
-}
+} | {"webhook_secret_encryption_key": "0a1b2c3d4e5f6071" * 4}
 
 
 def settings(**values: Any) -> Settings:
@@ -34,3 +34,27 @@ def test_a_proxy_that_is_neither_stops_the_process(text: str) -> None:
 def test_the_address_of_the_shared_store_is_not_shown() -> None:
     """It may hold a password."""
     assert "hunter2" not in repr(settings(rate_limit_store_url="valkey://:hunter2@store:6379/0"))
+
+
+def test_an_exemption_is_a_network_with_a_port() -> None:
+    found = settings(egress_allow="127.0.0.1:3001, [fd00::/8]:443,10.1.0.0/16:8443").egress_allow
+    assert [(str(each.network), each.port) for each in found] == [("127.0.0.1/32", 3001), ("fd00::/8", 443), ("10.1.0.0/16", 8443)]
+
+
+@pytest.mark.parametrize(
+    "text", ["127.0.0.1", "127.0.0.1:0", "127.0.0.1:65536", "fd00::/8:443", "localhost:3001", ":443", "[::1]", "*:443"]
+)
+def test_an_exemption_without_either_stops_the_process(text: str) -> None:
+    with pytest.raises(ValidationError, match="egress_allow"):
+        settings(egress_allow=text)
+
+
+@pytest.mark.parametrize("key", ["0a1b2c3d4e5f6071" * 3, "0a1b2c3d4e5f607g" * 4, "0" * 64])
+def test_the_key_of_webhooks_secrets_is_64_digits_of_a_kind(key: str) -> None:
+    with pytest.raises(ValidationError, match=r"webhook_secret_encryption_key|WEBHOOK_SECRET_ENCRYPTION_KEY"):
+        settings(webhook_secret_encryption_key=key)
+
+
+def test_pauses_and_ports_are_lists() -> None:
+    found = settings(webhook_retry_seconds="0.5,1", egress_ports="443, 8443")
+    assert (found.webhook_retry_seconds, found.egress_ports) == ((0.5, 1.0), (443, 8443))
