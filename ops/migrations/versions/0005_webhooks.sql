@@ -50,7 +50,7 @@ CREATE TABLE webhook_head (
 -- What is to be sent, and nothing else: a row goes when its delivery has ended, so that the table stays as small as what is under way.
 -- A claim moves due_at to the end of its lease: whoever dies with it, the row falls due again.
 CREATE TABLE webhook_due (
-  webhook_id   uuid NOT NULL REFERENCES webhook (id),
+  webhook_id   uuid NOT NULL,              -- no foreign key: endpoints are never removed, and looking each up would be the dearest part of a row
   id           uuid NOT NULL,              -- the delivery's: the same for an endpoint and event whenever it is sent (schemas/webhooks.py)
   company_id   uuid NOT NULL,
   workspace_id uuid NOT NULL,
