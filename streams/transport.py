@@ -15,6 +15,7 @@ from typing import Any
 import faust
 from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
@@ -26,6 +27,7 @@ _POLL_SECONDS = 0.02
 _FETCH_WAIT_MS = 50
 _FETCH_MIN_BYTES = 1 << 20
 _METADATA_AGE_MS = 5_000
+_RECONNECT_SECONDS = 1.0
 
 
 class ChunkConsumer(driver.Consumer):
@@ -109,6 +111,20 @@ class ChunkConsumer(driver.Consumer):
 
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Makes the aiokafka consumer with our fetch settings."""
+
+    async def on_start(self) -> None:
+        """Stock: a broker that went away again since the worker found it ends the process."""
+        while True:
+            try:
+                await super().on_start()
+            except KafkaConnectionError:
+                if self._consumer is not None:
+                    await self._consumer.stop()
+                if self.should_stop:
+                    raise
+                await asyncio.sleep(_RECONNECT_SECONDS)
+            else:
+                return
 
     def _create_worker_consumer(self, transport: driver.Transport) -> AIOKafkaConsumer:  # noqa: ARG002 - as above
         """Stock: ``fetch_max_wait_ms=1500``, during which busy partitions stand still (streaming facts §1.4)."""

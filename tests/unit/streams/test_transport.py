@@ -4,10 +4,12 @@ import inspect
 from types import SimpleNamespace
 
 import pytest
+from aiokafka.errors import KafkaConnectionError
 from faust.transport.consumer import Consumer
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams import transport
 from streams.transport import ChunkApp, ChunkConsumer, ChunkConsumerThread
 
 
@@ -21,6 +23,7 @@ from streams.transport import ChunkApp, ChunkConsumer, ChunkConsumerThread
         (ChunkConsumer, Consumer, "verify_event_path"),
         (ChunkConsumer, driver.Consumer, "_new_consumer_thread"),
         (ChunkConsumerThread, driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
+        (ChunkConsumerThread, driver.AIOKafkaConsumerThread, "on_start"),
     ],
 )
 def test_each_override_still_replaces_a_method_with_the_same_parameters(ours: type, theirs: type, name: str) -> None:
@@ -65,3 +68,37 @@ def test_the_brokers_hint_is_the_end_of_the_last_chunk_even_if_chunks_are_not_ad
     consumer._committed_offset = {tp: 10}
     assert consumer._filter_committable_offsets([tp]) == {tp: 1000}
     assert consumer._filter_committable_offsets([tp]) == {}
+
+
+class _Unreachable:
+    """A consumer that finds no broker ``failures`` times."""
+
+    def __init__(self, failures: list[KafkaConnectionError]) -> None:
+        self._failures = failures
+        self.is_stopped = False
+
+    async def start(self) -> None:
+        if self._failures:
+            raise self._failures.pop()
+
+    async def stop(self) -> None:
+        self.is_stopped = True
+
+
+async def test_a_broker_that_is_away_again_when_the_consumer_starts_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worker has seen it a moment before; ending the process would take its other regions' partitions along."""
+    failures, made = [KafkaConnectionError(), KafkaConnectionError()], list[_Unreachable]()
+
+    class Thread(ChunkConsumerThread):
+        def __init__(self) -> None:
+            self._consumer = self.thread_loop = None
+
+        should_stop = False
+
+        def _create_consumer(self, loop: object) -> _Unreachable:
+            made.append(_Unreachable(failures))
+            return made[-1]
+
+    monkeypatch.setattr(transport, "_RECONNECT_SECONDS", 0)
+    await Thread().on_start()
+    assert [consumer.is_stopped for consumer in made] == [True, True, False]
