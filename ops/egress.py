@@ -1,0 +1,229 @@
+"""The one way out to URLs that customers name: webhooks now, whatever comes later.
+
+An address is judged when its socket opens, by the connector's socket factory: what was resolved, what is checked and what is
+connected to are one and the same tuple, so a name that resolves to another address the second time gains nothing. A connection
+that is used again was checked when it was opened. Refused is all that is not plainly public (``ops/public.py``), but what
+EGRESS_ALLOW admits by address and port.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+import socket
+import ssl
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from functools import lru_cache, partial
+from importlib.metadata import PackageNotFoundError, version
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from typing import Any, NamedTuple, Self
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from yarl import URL
+
+from ops.addresses import Exemption
+from ops.public import Address, is_public
+from ops.resolving import Resolver
+from ops.settings import Settings
+
+MAX_URL_CHARACTERS = 2048
+_MAX_ANSWER_BYTES = 64 << 10
+_READ_BYTES = 16 << 10
+# Below the five seconds after which Node.js and uvicorn close what idles: a request must not meet a connection that is being closed.
+_KEEPALIVE_SECONDS = 4.0
+_RESOLVE_SECONDS = 5.0
+# Name, connection and TLS have to be there after this share of a request's time: later there would be none left for an answer.
+_CONNECT_SHARE = 0.5
+_PORTS = {"https": 443, "http": 80}
+_URL = re.compile(
+    r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9.-]{1,253}))(?::(?P<port>[0-9]{1,5}))?(?P<rest>(?:[/?][!-~]*)?)",
+    re.IGNORECASE,
+).fullmatch
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE).fullmatch
+# The last label of what others read as an IPv4 address: decimal, octal or hex (WHATWG URL, "ends in a number").
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE).fullmatch
+_LOOPBACK = IPv4Address("127.0.0.1")
+
+
+class Unreachable(Exception):
+    """The guard refused, or there was no name, connection or TLS. Customers are not told which."""
+
+
+class TimedOut(Exception):
+    """Connected, and no whole answer in time."""
+
+
+class Cut(Exception):
+    """The connection ended before the answer did, or what came was not HTTP."""
+
+
+class Answer(NamedTuple):
+    """What counts of an answer: its body is read to its end (or to 64 KiB) and dropped."""
+
+    status: int
+    retry_after: str | None
+
+
+class Policy(NamedTuple):
+    """Where customers' URLs may lead: to public addresses by https on these ports, and to the exemptions by either scheme."""
+
+    exemptions: tuple[Exemption, ...]
+    ports: tuple[int, ...]
+
+    @classmethod
+    def of(cls, settings: Settings) -> Self:
+        """By EGRESS_ALLOW and EGRESS_PORTS."""
+        return cls(settings.egress_allow, settings.egress_ports)
+
+    def admits(self, address: Address, port: int, *, secure: bool) -> bool:
+        """Whether a connection may be opened there."""
+        if any(port == each.port and address in each.network for each in self.exemptions):
+            return True
+        return secure and port in self.ports and is_public(address)
+
+    def admits_port(self, port: int, *, secure: bool) -> bool:
+        """Whether there is any address to which a connection may be opened on that port."""
+        return (secure and port in self.ports) or any(port == each.port for each in self.exemptions)
+
+
+def check_url(url: str, policy: Policy) -> None:
+    """Refuse what can be judged without asking DNS. Raises ``ValueError`` with a sentence for whoever sent the URL."""
+    _target(url, policy)
+
+
+class _Target(NamedTuple):
+    url: URL
+    secure: bool
+
+
+@lru_cache(maxsize=4096)
+def _target(url: str, policy: Policy) -> _Target:
+    if len(url) > MAX_URL_CHARACTERS:
+        raise ValueError(f"must have at most {MAX_URL_CHARACTERS} characters")
+    found = _URL(url)
+    if found is None or "\\" in url or "#" in url:
+        raise ValueError("must be an https URL of printable ASCII: a host name or address, no user, no fragment")
+    scheme = found["scheme"].lower()
+    secure = scheme == "https"
+    port = int(found["port"] or _PORTS[scheme])
+    if not policy.admits_port(port, secure=secure):
+        raise ValueError(f"must not lead to port {port}" if secure else "must be https")
+    address = _address(found["v6"], found["name"])
+    if address is not None and not policy.admits(address, port, secure=secure):
+        raise ValueError("must lead to a public address")
+    # As it was written: quoting it anew would change what its owner compares or signs.
+    return _Target(URL(url, encoded=True), secure)
+
+
+def _address(v6: str | None, name: str) -> Address | None:
+    """The address that a host is, if it is one."""
+    try:
+        if v6 is not None:
+            return IPv6Address(v6)
+        if _NUMBER(name.rpartition(".")[2]):
+            return IPv4Address(name)
+    except ValueError:
+        raise ValueError("must have a host name, or an address in its usual form") from None
+    labels = name.lower().split(".")
+    if not all(map(_LABEL, labels)):
+        raise ValueError("must have a host name as DNS knows them, without a dot at its end")
+    return _LOOPBACK if labels[-1] == "localhost" else None
+
+
+class _Refused(OSError):
+    """The guard's answer to an address; to the connector it is a connection that failed."""
+
+
+def _open_socket(info: tuple[Any, ...], *, policy: Policy, secure: bool) -> socket.socket:
+    """The connector's socket factory: the one place where the address connected to is known, and cannot change any more."""
+    family, kind, protocol, _, where = info
+    try:
+        address = ip_address(where[0])
+    except ValueError:
+        raise _Refused("not an address") from None
+    if not policy.admits(address, where[1], secure=secure):
+        raise _Refused("not an address that customers' URLs may lead to")
+    return socket.socket(family, kind, protocol)
+
+
+class Egress:
+    """Posts to customers' URLs. ``async with`` opens it; any number of posts may be under way."""
+
+    def __init__(self, policy: Policy, *, resolver: AbstractResolver | None = None, trust: ssl.SSLContext | None = None) -> None:
+        """``trust`` says whose certificates are good: unset, those of the system's authorities."""
+        self._policy = policy
+        self._resolver = resolver
+        self._trust = trust or ssl.create_default_context()
+        self._stack = AsyncExitStack()
+        self._sessions: dict[bool, aiohttp.ClientSession] = {}
+
+    async def __aenter__(self) -> Self:
+        resolver = self._resolver
+        if resolver is None:
+            resolver = Resolver(_RESOLVE_SECONDS)
+            self._stack.push_async_callback(resolver.close)
+        for secure in (True, False):
+            self._sessions[secure] = await self._stack.enter_async_context(self._session(resolver, secure=secure))
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._stack.aclose()
+
+    async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109  a request's own limit
+        """Send the body; ``timeout`` (seconds) covers all from the name to the end of the answer.
+
+        Raises ``Unreachable``, ``TimedOut`` or ``Cut``. Redirects are answers like any other.
+        """
+        try:
+            target = _target(url, self._policy)
+        except ValueError as error:
+            raise Unreachable from error
+        limits = aiohttp.ClientTimeout(total=timeout, connect=timeout * _CONNECT_SHARE, ceil_threshold=math.inf)
+        session = self._sessions[target.secure]
+        try:
+            async with session.post(target.url, data=body, headers=headers, timeout=limits, allow_redirects=False) as response:
+                await _drop(response)
+                return Answer(response.status, response.headers.get("Retry-After"))
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
+            raise Unreachable from error
+        except TimeoutError as error:
+            raise TimedOut from error
+        except (aiohttp.ClientError, OSError) as error:
+            raise Cut from error
+
+    def _session(self, resolver: AbstractResolver, *, secure: bool) -> aiohttp.ClientSession:
+        connector = aiohttp.TCPConnector(
+            limit=0,  # whoever posts bounds what is under way; waiting here would count against the destination
+            keepalive_timeout=_KEEPALIVE_SECONDS,
+            resolver=resolver,
+            ssl=self._trust,
+            socket_factory=partial(_open_socket, policy=self._policy, secure=secure),
+        )
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"HyreLog-Webhooks/{_version()}"},
+            skip_auto_headers=("Accept", "Accept-Encoding"),
+            auto_decompress=False,
+            trust_env=False,
+            read_bufsize=_READ_BYTES,
+        )
+
+
+async def _drop(response: aiohttp.ClientResponse) -> None:
+    """Read the answer to its end, so that its connection can be used again; a long one costs it that."""
+    read = 0
+    while chunk := await response.content.readany():
+        read += len(chunk)
+        if read > _MAX_ANSWER_BYTES:
+            response.close()
+            return
+
+
+def _version() -> str:
+    try:
+        return version("hyrelog")
+    except PackageNotFoundError:
+        return "0.0.0+source"
