@@ -1,0 +1,177 @@
+"""``hyrelog tail``: events as they happen. Exits 1 when the API refuses, 2 when the command can't be meant, 130 on Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Final
+from urllib.parse import urlsplit
+
+import aiohttp
+import orjson
+import typer
+from rich.console import Console
+
+from ops.clock import SystemClock
+from ops.local.envfile import FILE, read_env
+from ops.local.state import default_root, write_private
+from ops.tail.parser import Message
+from ops.tail.show import Lines, printable
+from ops.tail.stream import TIMEOUT, Refused, Source, Tail
+from schemas.event import format_time
+from schemas.keys import Scope, parse_key
+
+EVENT: Final = "audit-event"
+GAP: Final = "gap"
+KEYS: Final = ("HYRELOG_WORKSPACE_KEY", "HYRELOG_COMPANY_KEY")
+_AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_INTERRUPTED = 130
+
+Filter = Annotated[str | None, typer.Option(rich_help_panel="Filters", show_default=False)]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command ``tail``."""
+    app.command("tail")(tail)
+
+
+def tail(
+    url: Annotated[str | None, typer.Option(help="The API; the local stack's when not given.", envvar="HYRELOG_URL")] = None,
+    key: Annotated[str | None, typer.Option(help="Better in the environment, where no list of processes shows it.", envvar=KEYS)] = None,
+    since: Annotated[str | None, typer.Option(help="Begin so long ago (15m, 2h, 1d) or at that time (RFC 3339).")] = None,
+    last_event_id: Annotated[str | None, typer.Option(help="Begin behind this position.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Keep the position in this file, and begin there if it is there already.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One event a line, as the API tells it.")] = False,
+    category: Filter = None,
+    action: Filter = None,
+    outcome: Filter = None,
+    workspace_id: Filter = None,
+    project_id: Filter = None,
+    tenant_id: Filter = None,
+    actor_id: Filter = None,
+    actor_email: Filter = None,
+    resource_type: Filter = None,
+    resource_id: Filter = None,
+    trace_id: Filter = None,
+) -> None:
+    """Show events as they happen; `action` may end with .* as in queries.
+
+    A connection that breaks is made again, and goes on where it ended. A position is good for the key's company and workspace, with any
+    filters.
+    """
+    filters = {
+        "category": category,
+        "action": action,
+        "outcome": outcome,
+        "workspaceId": workspace_id,
+        "projectId": project_id,
+        "tenantId": tenant_id,
+        "actorId": actor_id,
+        "actorEmail": actor_email,
+        "resourceType": resource_type,
+        "resourceId": resource_id,
+        "traceId": trace_id,
+    }
+    if last_event_id and (since or resume):
+        raise typer.BadParameter("--last-event-id says where to begin: it goes with neither --since nor --resume")
+    source = _source(url, key, {name: value for name, value in filters.items() if value is not None})
+    kept = resume.read_text().strip() if resume and resume.exists() else ""
+    lines = Lines(sys.stdout.buffer, as_json=as_json, has_workspaces=parse_key(source.key).scope is Scope.COMPANY)
+    raise typer.Exit(Follower(source, lines, _teller(), resume).run(last_event_id or kept, since and begin_at(since)))
+
+
+@dataclass(slots=True)
+class Follower:
+    """Shows a tail, and remembers how far it has come."""
+
+    source: Source
+    lines: Lines
+    say: Callable[[str], None]
+    file: Path | None = None
+    """Where the position is kept."""
+    position: str = ""
+
+    def run(self, position: str, since: str | None) -> int:
+        """Follow until told to stop. Returns the command's exit code."""
+        self.position = position
+        try:
+            asyncio.run(self._follow(since))
+        except Refused as error:
+            self.say(str(error))
+        except orjson.JSONDecodeError:
+            self.say("what the server sends is no event of HyreLog's")
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it once more at its exit
+            return 0
+        except KeyboardInterrupt:
+            if hint := self._hint():
+                self.say(hint)
+            return _INTERRUPTED
+        return 1
+
+    async def _follow(self, since: str | None) -> None:
+        async with aiohttp.ClientSession(timeout=TIMEOUT, headers={"User-Agent": "hyrelog-tail"}) as session:
+            tailing = Tail(session, self.source, self.say, position=self.position, since=since)
+            async with aclosing(tailing.batches()) as batches:
+                async for messages, position in batches:
+                    self._show(messages)
+                    self._keep(position)
+
+    def _show(self, messages: Sequence[Message]) -> None:
+        for message in messages:
+            if message.event == GAP:
+                self.say(f"gap: {message.data}")
+        self.lines.write(message.data for message in messages if message.event == EVENT)
+
+    def _keep(self, position: str) -> None:
+        """Once it is shown, so that whatever ends us is made good by showing something twice."""
+        self.position = position
+        if self.file:
+            write_private(self.file, f"{position}\n")
+
+    def _hint(self) -> str:
+        if self.file:
+            return "stopped; the same command goes on from here"
+        return f"stopped; --last-event-id {self.position} goes on from here" if self.position else ""
+
+
+def begin_at(text: str) -> str:
+    """``15m`` and its like as a time; any other text is for the API to judge."""
+    found = _AGO(text)
+    if found is None:
+        return text
+    ago = timedelta(**{_UNITS[found[2]]: int(found[1])})
+    return format_time(SystemClock().micros() - ago // timedelta(microseconds=1))
+
+
+def _source(url: str | None, key: str | None, filters: Mapping[str, str]) -> Source:
+    """Where to go with which key; of the local stack's two, that of its workspace. Raises ``typer.BadParameter``."""
+    local = {} if url else _local_stack()
+    url, key = url or local.get("HYRELOG_URL"), key or local.get(KEYS[0])
+    if not url or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
+        raise typer.BadParameter("--url or HYRELOG_URL must give the API's http(s) URL")
+    if not key:
+        raise typer.BadParameter(f"--key, {KEYS[0]} or {KEYS[1]} must give an API key")
+    try:
+        parse_key(key)
+    except ValueError as error:
+        raise typer.BadParameter(f"--key: {error}") from None
+    return Source(url, key, filters)
+
+
+def _local_stack() -> dict[str, str]:
+    file = default_root() / FILE
+    return read_env(file) if file.exists() else {}
+
+
+def _teller() -> Callable[[str], None]:
+    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+    return lambda sentence: console.print(f"hyrelog: {printable(sentence)}", style="yellow")

@@ -1,0 +1,162 @@
+"""``hyrelog tail`` as it is used: in a process of its own, with its output in a pipe."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import orjson
+import pytest
+from typer.testing import CliRunner
+
+from ops.cli import build
+from ops.tail.command import KEYS
+from schemas.keys import Scope, make_key
+from schemas.topics import Region
+from tests.support.sse import Connection, SseServer, frame, problem, sse_server
+
+KEY = make_key(Region.US, Scope.WORKSPACE, bytes(24))
+ROOT = Path(__file__).parents[4]
+
+
+class Ended(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@asynccontextmanager
+async def command(directory: Path, *words: str, **environ: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    """The command, with nothing in its environment that it was not given."""
+    names = {"PATH", "HOME", "LANG", "VIRTUAL_ENV"} & os.environ.keys()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "ops",
+        "tail",
+        *words,
+        env={name: os.environ[name] for name in names} | {"PYTHONPATH": str(ROOT)} | environ,
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(30):
+            yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+
+
+async def ended(directory: Path, *words: str, **environ: str) -> Ended:
+    async with command(directory, *words, **environ) as process:
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Ended(process.returncode, out.decode(), err.decode())
+
+
+def unboxed(text: str) -> str:
+    """The words of a complaint, without the box around it."""
+    return " ".join(text.replace("│", " ").split())
+
+
+def access(server: SseServer) -> dict[str, str]:
+    return {"HYRELOG_URL": server.url, "HYRELOG_WORKSPACE_KEY": KEY}
+
+
+async def test_ctrl_c_ends_it_and_says_how_to_go_on(tmp_path: Path) -> None:
+    async with sse_server(Connection(frame("p1", {"seq": 1, "action": "user.login"}), then="hold")) as server:
+        async with command(tmp_path, "--action", "user.*", **access(server)) as process:
+            assert process.stdout
+            line = await process.stdout.readline()
+            process.send_signal(signal.SIGINT)
+            _, told = await process.communicate()
+        assert line.decode().split() == ["user.login", "#1"]
+        assert process.returncode == 130
+        assert told.decode().splitlines() == ["hyrelog: stopped; --last-event-id p1 goes on from here"]
+        assert server.asked[0][0] == {"action": "user.*"}
+
+
+async def test_the_file_remembers_the_position_from_run_to_run(tmp_path: Path) -> None:
+    script = (Connection(b"retry: 0\n\n" + frame("p1", {"seq": 1})), Connection(frame("p2", {"seq": 2})), problem(401, "Unknown key"))
+    words = ("--json", "--resume", "position", "--since", "2026-01-01T00:00:00Z")
+    async with sse_server(*script) as server:
+        first, second = [await ended(tmp_path, *words, **access(server)) for _ in range(2)]
+        assert first == Ended(1, '{"seq":1}\n{"seq":2}\n', "hyrelog: 401 Unauthorized: Unknown key\n")
+        assert second == Ended(1, "", "hyrelog: 401 Unauthorized: Unknown key\n")
+        assert (tmp_path / "position").read_text() == "p2\n"
+        assert [(query.get("since"), headers.get("last-event-id")) for query, headers in server.asked] == [
+            ("2026-01-01T00:00:00Z", None),
+            (None, "p1"),
+            (None, "p2"),
+            (None, "p2"),
+        ]
+
+
+async def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(tmp_path: Path) -> None:
+    """As in ``hyrelog tail --json | head -1``."""
+    async with (
+        sse_server(Connection(b"retry: 10\n\n" + frame("p", {"seq": 1}))) as server,
+        command(tmp_path, "--json", **access(server)) as tail,
+    ):
+        assert tail.stdout
+        assert orjson.loads(await tail.stdout.readline()) == {"seq": 1}
+        tail.stdout._transport.close()  # type: ignore[attr-defined]  # the only way asyncio has of closing a child's output
+        assert tail.stderr
+        assert await tail.stderr.read() == b""
+        assert await tail.wait() == 0
+
+
+async def test_a_gap_is_told_beside_the_events(tmp_path: Path) -> None:
+    script = (Connection(frame("p", {"from": "a\x1b", "to": "b"}, event="gap") + frame("q", {"seq": 9})), problem(403, "No"))
+    async with sse_server(*script) as server:
+        found = await ended(tmp_path, "--json", **access(server))
+    assert found.out == '{"seq":9}\n'
+    assert 'hyrelog: gap: {"from":"a\\u001b","to":"b"}\n' in found.err
+
+
+async def test_what_is_no_event_is_not_shown(tmp_path: Path) -> None:
+    async with sse_server(Connection(frame("p", b"\x1b[2J"))) as server:
+        assert await ended(tmp_path, **access(server)) == Ended(1, "", "hyrelog: what the server sends is no event of HyreLog's\n")
+
+
+async def test_the_local_stack_is_tailed_when_nothing_else_is_said(tmp_path: Path) -> None:
+    async with sse_server(problem(403, "No")) as server:
+        state = tmp_path / ".hyrelog"
+        state.mkdir()
+        (state / "demo.env").write_text(f"HYRELOG_URL={server.url}\nHYRELOG_WORKSPACE_KEY={KEY}\n")
+        assert (await ended(tmp_path)).err == "hyrelog: 403 Forbidden: No\n"
+        assert server.asked[0][1]["authorization"] == f"Bearer {KEY}"
+        elsewhere = await ended(tmp_path, HYRELOG_URL=server.url)
+        assert "must give an API key" in unboxed(elsewhere.err), "the local stack's key is for the local stack"
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        ((), "http(s) URL"),
+        (("--url", "ftp://x", "--key", KEY), "http(s) URL"),
+        (("--url", "http://x"), "API key"),
+        (("--url", "http://x", "--key", "secret"), "not an API key"),
+        (("--url", "http://x", "--key", KEY, "--last-event-id", "a", "--since", "1h"), "--last-event-id"),
+    ],
+)
+def test_what_cannot_be_meant_is_told_before_anything_is_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: tuple[str, ...], complaint: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("HYRELOG_URL", "HYRELOG_STATE", *KEYS):
+        monkeypatch.delenv(name, raising=False)
+    found = CliRunner().invoke(build(), ["tail", *words])
+    assert found.exit_code == 2
+    assert complaint in unboxed(found.output)
+    assert "secret" not in found.output
