@@ -12,6 +12,7 @@ import math
 import re
 import socket
 import ssl
+import weakref
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from functools import lru_cache, partial
@@ -29,10 +30,13 @@ from ops.resolving import Resolver
 from ops.settings import Settings
 
 MAX_URL_CHARACTERS = 2048
+_REMEMBERED = 4096
 _MAX_ANSWER_BYTES = 64 << 10
 _READ_BYTES = 16 << 10
 # Below the five seconds after which Node.js and uvicorn close what idles: a request must not meet a connection that is being closed.
 _KEEPALIVE_SECONDS = 4.0
+# Above so many open connections, those under way included, none is kept for another request.
+_KEPT_CONNECTIONS = 1000
 _RESOLVE_SECONDS = 5.0
 # Name, connection and TLS have to be there after this share of a request's time: later there would be none left for an answer.
 _CONNECT_SHARE = 0.5
@@ -98,7 +102,6 @@ class _Target(NamedTuple):
     secure: bool
 
 
-@lru_cache(maxsize=4096)
 def _target(url: str, policy: Policy) -> _Target:
     if len(url) > MAX_URL_CHARACTERS:
         raise ValueError(f"must have at most {MAX_URL_CHARACTERS} characters")
@@ -136,18 +139,6 @@ class _Refused(OSError):
     """The guard's answer to an address; to the connector it is a connection that failed."""
 
 
-def _open_socket(info: tuple[Any, ...], *, policy: Policy, secure: bool) -> socket.socket:
-    """The connector's socket factory: the one place where the address connected to is known, and cannot change any more."""
-    family, kind, protocol, _, where = info
-    try:
-        address = ip_address(where[0])
-    except ValueError:
-        raise _Refused("not an address") from None
-    if not policy.admits(address, where[1], secure=secure):
-        raise _Refused("not an address that customers' URLs may lead to")
-    return socket.socket(family, kind, protocol)
-
-
 class Egress:
     """Posts to customers' URLs. ``async with`` opens it; any number of posts may be under way."""
 
@@ -158,6 +149,8 @@ class Egress:
         self._trust = trust or ssl.create_default_context()
         self._stack = AsyncExitStack()
         self._sessions: dict[bool, aiohttp.ClientSession] = {}
+        self._target = lru_cache(_REMEMBERED)(partial(_target, policy=policy))
+        self._sockets: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
     async def __aenter__(self) -> Self:
         resolver = self._resolver
@@ -177,13 +170,14 @@ class Egress:
         Raises ``Unreachable``, ``TimedOut`` or ``Cut``. Redirects are answers like any other.
         """
         try:
-            target = _target(url, self._policy)
+            target = self._target(url)
         except ValueError as error:
             raise Unreachable from error
         limits = aiohttp.ClientTimeout(total=timeout, connect=timeout * _CONNECT_SHARE, ceil_threshold=math.inf)
-        session = self._sessions[target.secure]
+        sent = headers if len(self._sockets) < _KEPT_CONNECTIONS else {**headers, "Connection": "close"}
+        post = self._sessions[target.secure].post
         try:
-            async with session.post(target.url, data=body, headers=headers, timeout=limits, allow_redirects=False) as response:
+            async with post(target.url, data=body, headers=sent, timeout=limits, allow_redirects=False) as response:
                 await _drop(response)
                 return Answer(response.status, response.headers.get("Retry-After"))
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
@@ -193,13 +187,26 @@ class Egress:
         except (aiohttp.ClientError, OSError) as error:
             raise Cut from error
 
+    def _open_socket(self, info: tuple[Any, ...], *, secure: bool) -> socket.socket:
+        """The connector's socket factory: the one place where the address connected to is known, and cannot change any more."""
+        family, kind, protocol, _, where = info
+        try:
+            address = ip_address(where[0])
+        except ValueError:
+            raise _Refused("not an address") from None
+        if not self._policy.admits(address, where[1], secure=secure):
+            raise _Refused("not an address that customers' URLs may lead to")
+        opened = socket.socket(family, kind, protocol)
+        self._sockets.add(opened)
+        return opened
+
     def _session(self, resolver: AbstractResolver, *, secure: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
             limit=0,  # whoever posts bounds what is under way; waiting here would count against the destination
             keepalive_timeout=_KEEPALIVE_SECONDS,
             resolver=resolver,
             ssl=self._trust,
-            socket_factory=partial(_open_socket, policy=self._policy, secure=secure),
+            socket_factory=partial(self._open_socket, secure=secure),
         )
         return aiohttp.ClientSession(
             connector=connector,
