@@ -33,6 +33,14 @@ RELAY_POINTS: Final = ("before_relay_publish", "after_relay_ack", "before_relay_
 """In the audit relay."""
 SINK_POINTS: Final = ("sink_records_read", "sink_position_locked", "sink_before_commit", "sink_after_commit", "sink_in_refill")
 """In a sink."""
+WEBHOOK_POINTS: Final = (
+    "webhook_before_hand_over",
+    "webhook_claimed",
+    "webhook_sent",
+    "webhook_before_results",
+    "webhook_before_results_commit",
+)
+"""In a dispatcher of webhooks: what it took from the sink or claimed is not yet sent; what it sent is not yet recorded."""
 
 
 class FaultPoints:
@@ -45,7 +53,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS):
+        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

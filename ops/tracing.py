@@ -48,6 +48,7 @@ class Kind(Enum):
 
     INTERNAL = 1
     SERVER = 2
+    CLIENT = 3
     PRODUCER = 4
     CONSUMER = 5
 
@@ -155,6 +156,20 @@ def child(name: str, kind: Kind = Kind.INTERNAL, *, told: Iterable[Headers] = ()
     """
     current = _CURRENT.get()
     return _OFF if current is None else _child(*current, name, kind, told)
+
+
+@contextmanager
+def call(tracer: Tracer | None, name: str, context: SpanContext) -> Iterator[SpanContext]:
+    """A span around a request to somebody else, in a trace that is known by its id alone; what its ``traceparent`` is to say.
+
+    Without a tracer, ``context`` as it is.
+    """
+    if tracer is None:
+        yield context
+        return
+    span = tracer.start(name, Kind.CLIENT, trace_id=context.trace_id, span_id=context.span_id)
+    with _ending(tracer, span):
+        yield span.context
 
 
 @contextmanager

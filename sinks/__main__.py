@@ -7,27 +7,37 @@ from __future__ import annotations
 
 import asyncio
 from argparse import ArgumentParser
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from functools import partial
+from typing import Any
 
 from ops import log
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
 from schemas.topics import Region
-from sinks.loop import Handle
-from sinks.process import run
-from sinks.region import OpenStore
+from sinks.process import Describe, Sink, Surroundings, run
 from sinks.retry import retry_dead
-from sinks.search.handle import handle
+from sinks.search.handle import handle as search_handle
 from sinks.search.store import SearchStore
+from sinks.webhooks.dispatcher import Dispatcher
+from sinks.webhooks.handle import handle as webhooks_handle
+from sinks.webhooks.store import WebhookStore
+
+_ALONE: Mapping[str, Sink[Any]] = {"search": Sink(search_handle, SearchStore), "webhooks": Sink(webhooks_handle, WebhookStore)}
+"""As dead letters are tried again."""
 
 
-class _Sink(NamedTuple):
-    handle: Handle[Any]
-    open_store: OpenStore[Any]
+def _search(_around: Surroundings, _region: Region) -> Sink[Any]:
+    return _ALONE["search"]
 
 
-_SINKS = {"search": _Sink(handle, SearchStore)}
+def _webhooks(around: Surroundings, region: Region) -> Sink[Any]:
+    settings, metrics, clock, faults = around
+    dispatcher = Dispatcher(settings, region, metrics=metrics, clock=clock, faults=faults)
+    return Sink(webhooks_handle, partial(WebhookStore, intake=dispatcher), dispatcher)
+
+
+_SINKS: Mapping[str, Describe] = {"search": _search, "webhooks": _webhooks}
 
 
 def main() -> None:
@@ -38,7 +48,7 @@ def main() -> None:
     parser.add_argument("--region", type=lambda text: Region(text.upper()), help="Only the dead letters of this region.")
     asked = parser.parse_args()
     if asked.retry_dead is None:
-        run(asked.sink, *_SINKS[asked.sink])
+        run(asked.sink, _SINKS[asked.sink])
     elif asked.retry_dead.strip():
         _retry(asked.sink, asked.retry_dead, asked.region and [asked.region])
     else:
@@ -48,8 +58,9 @@ def main() -> None:
 def _retry(name: str, why: str, regions: Iterable[Region] | None) -> None:
     log.configure("WARNING", f"sink-{name}")
     settings = settings_of(Settings, ambient_environ(Role.OWNER))
+    sink = _ALONE[name]
     for region in regions or settings.regions:
-        counts = asyncio.run(retry_dead(name, *_SINKS[name], settings, region, why))
+        counts = asyncio.run(retry_dead(name, sink.handle, sink.open_store, settings, region, why))
         print(region, *(f"{count} {fate}" for fate, count in counts.items() if count), sep=", ")  # noqa: T201 - what a command says
 
 

@@ -217,8 +217,7 @@ class PartitionLoop(Generic[Row]):
             position = await self._lock(connection)
             left = fresh(items, position)
             taken = in_order(left, await self._heads(connection, left), self._dead_run)
-            if taken.rows:
-                await self._store.insert(connection, taken.rows)
+            then = await self._store.insert(connection, taken.rows) if taken.rows else None
             if taken.letters:
                 await self._store.bury(connection, self.partition, taken.letters)
             after = moved(position, left)
@@ -226,6 +225,8 @@ class PartitionLoop(Generic[Row]):
                 await self._store.put_position(connection, self.partition, after)
             self._faults.hit("sink_before_commit")
         self._faults.hit("sink_after_commit")
+        if then is not None:
+            then()
         if jumps(position, left):
             self._metrics.gap("truncated")
             self._refill.forget()

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AsyncExitStack
+from typing import Any, Generic, NamedTuple, Protocol, Self
 
+import uvloop
 from prometheus_client import CollectorRegistry
 
 from ops import health, log, tracing
-from ops.clock import SystemClock
+from ops.clock import Clock, SystemClock
 from ops.collector import calm_collector
 from ops.faults import FaultPoints
 from ops.metrics import Metrics
 from ops.serve import serving, stop_on_signal
 from ops.settings import Settings
+from ops.tracing import Tracer
 from schemas.topics import Region
 from sinks.loop import Handle
 from sinks.region import OpenStore, RegionSink
@@ -24,30 +27,76 @@ from sinks.store import Row
 _GRACE_SECONDS = 10.0
 
 
-def run(name: str, handle: Handle[Row], open_store: OpenStore[Row]) -> None:
+class Surroundings(NamedTuple):
+    """What the parts of a process have in common."""
+
+    settings: Settings
+    metrics: Metrics
+    clock: Clock
+    faults: FaultPoints
+
+
+class Part(Protocol):
+    """What works in one region while it is entered: a sink, or what stands beside it."""
+
+    tracer: Tracer | None
+
+    async def __aenter__(self) -> Self:
+        """Begin."""
+
+    async def __aexit__(self, *exc: object) -> None:
+        """End within the process's grace."""
+
+    async def check(self) -> None:
+        """Raise when it can't work."""
+
+
+class Sink(NamedTuple, Generic[Row]):
+    """What a sink is in one region."""
+
+    handle: Handle[Row]
+    open_store: OpenStore[Row]
+    companion: Part | None = None
+    """What works beside it."""
+
+
+Describe = Callable[[Surroundings, Region], Sink[Any]]
+
+
+def run(name: str, describe: Describe) -> None:
     """Take events for the sink of that name until SIGTERM, which ends it within 10 s whatever is away."""
     settings = Settings()
     log.configure(settings.log_level, f"sink-{name}")
     os.nice(settings.sinks_niceness)
     calm_collector()
-    metrics, clock, faults = Metrics(CollectorRegistry()), SystemClock(), FaultPoints(settings.fault_points)
-
-    def of(region: Region) -> RegionSink[Row]:
-        return RegionSink(name, handle, open_store, settings, region, metrics=metrics, clock=clock, faults=faults)
-
-    asyncio.run(_serve(name, settings, of, metrics, clock))
+    around = Surroundings(settings, Metrics(CollectorRegistry()), SystemClock(), FaultPoints(settings.fault_points))
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_serve(name, describe, around))
 
 
-async def _serve(name: str, settings: Settings, of: Callable[[Region], RegionSink[Row]], metrics: Metrics, clock: SystemClock) -> None:
+async def _serve(name: str, describe: Describe, around: Surroundings) -> None:
+    settings = around.settings
     stop = asyncio.Event()
     stop_on_signal(stop, grace=_GRACE_SECONDS)  # stored positions make a sudden end free
-    regions = [of(region) for region in settings.regions]
-    checks: Mapping[str, health.Check] = {f"{name} {each.region}": each.check for each in regions}
-    app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, clock), metrics)
+    parts = {called: part for region in settings.regions for called, part in _parts(name, describe, around, region)}
+    checks: Mapping[str, health.Check] = {called: part.check for called, part in parts.items()}
+    app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, around.clock), around.metrics)
     async with AsyncExitStack() as exits:
         tracer = await exits.enter_async_context(tracing.opened(settings, f"hyrelog-{name}"))
-        for each in regions:
-            each.tracer = tracer
-            await exits.enter_async_context(each)
+        for part in parts.values():
+            part.tracer = tracer
+            await exits.enter_async_context(part)
         await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
         await stop.wait()
+
+
+def _parts(name: str, describe: Describe, around: Surroundings, region: Region) -> Iterator[tuple[str, Part]]:
+    """A companion begins before its sink, and ends after it."""
+    settings, metrics, clock, faults = around
+    sink = describe(around, region)
+    if sink.companion is not None:
+        yield f"{name} {region} companion", sink.companion
+    yield (
+        f"{name} {region}",
+        RegionSink(name, sink.handle, sink.open_store, settings, region, metrics=metrics, clock=clock, faults=faults),
+    )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from schemas.event import StoredEvent
 from schemas.topics import Region, events_topic
 
 Row = TypeVar("Row")
+AfterCommit = Callable[[], None]
+"""Called in the process that stored the rows, if it lives to see them committed."""
 
 _STATEMENT_SECONDS = 30.0
 _LOCK_SECONDS = 5.0
@@ -81,8 +83,11 @@ class SinkStore(ABC, Generic[Row]):
         self._sql = queries
 
     @abstractmethod
-    async def insert(self, connection: Connection, rows: Sequence[Row]) -> None:
-        """Store what was made of events, in the order of the log. Raises ``fates.Retry``, ``fates.Dead`` or what Postgres raises."""
+    async def insert(self, connection: Connection, rows: Sequence[Row]) -> AfterCommit | None:
+        """Store what was made of events, in the order of the log; what is left to be done once that is committed, if anything.
+
+        Raises ``fates.Retry``, ``fates.Dead`` or what Postgres raises.
+        """
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:

@@ -1,4 +1,4 @@
-"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay, the search sink."""
+"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay, the sinks."""
 
 from __future__ import annotations
 
@@ -64,18 +64,28 @@ def relay(state: State) -> Part:
 
 
 def search(state: State) -> Part:
-    """The search sink, of all regions; it gives way to the write path, which shares the machine with it."""
+    """The search sink, of all regions."""
+    return _sink(state, "search", Role.SEARCH)
+
+
+def webhooks(state: State) -> Part:
+    """The webhook sink and its dispatchers, of all regions."""
+    return _sink(state, "webhooks", Role.WEBHOOKS)
+
+
+def _sink(state: State, name: str, role: Role) -> Part:
+    """A sink; it gives way to the write path, which shares the machine with it."""
 
     def environ() -> dict[str, str]:
-        own = {"SINKS_HTTP_PORT": str(state.port("search")), "SINKS_SESSION_TIMEOUT_SECONDS": _SESSION_SECONDS, "SINKS_NICENESS": "10"}
-        return inherited() | service_environ(state, Role.SEARCH) | own
+        own = {"SINKS_HTTP_PORT": str(state.port(name)), "SINKS_SESSION_TIMEOUT_SECONDS": _SESSION_SECONDS, "SINKS_NICENESS": "10"}
+        return inherited() | service_environ(state, role) | own
 
     return Part(
-        name="search",
-        command=lambda: [sys.executable, "-m", "sinks", "search"],
-        ready=lambda: http_answers(state.port("search"), "/health", status=200),
+        name=name,
+        command=lambda: [sys.executable, "-m", "sinks", name],
+        ready=lambda: http_answers(state.port(name), "/health", status=200),
         cwd=_ROOT,
-        ports=("search",),
+        ports=(name,),
         environ=environ,
         stop_seconds=20.0,
     )

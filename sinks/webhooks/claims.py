@@ -1,0 +1,95 @@
+"""Looking for what is due: page by page over the endpoints, asleep until the next one is, for a second at most."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from uuid import UUID
+
+from ops.clock import Clock
+from ops.faults import FaultPoints
+from sinks.webhooks.gauge import WebhookMetrics
+from sinks.webhooks.ledger import PAGE, Ledger, Standing
+from sinks.webhooks.sending import Sending
+
+_CLAIMED_AT_A_TIME = 200
+"""An event may be as large as 128 KiB."""
+_ENDED_AT_A_TIME = 1000
+_LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.02
+_FIRST = UUID(int=0)
+
+
+class Claims:
+    """Claims deliveries for one process, as many of each endpoint as its lane takes."""
+
+    def __init__(
+        self, ledger: Ledger, sending: Sending, lease: float, *, clock: Clock, faults: FaultPoints, metrics: WebhookMetrics
+    ) -> None:
+        self._ledger = ledger
+        self._sending = sending
+        self._lease = lease
+        self._clock = clock
+        self._faults = faults
+        self._metrics = metrics
+        self._wake = asyncio.Event()
+
+    def wake(self) -> None:
+        """There may be something to claim: look now."""
+        self._wake.set()
+
+    async def turn(self) -> None:
+        """Look at all endpoints that have something to be sent, then sleep. Raises what Postgres raises."""
+        self._wake.clear()
+        pause, late, is_more = _LONGEST_PAUSE, 0.0, False
+        after = _FIRST
+        while True:
+            page = await self._ledger.lanes(after)
+            is_more = await self._look(page) or is_more
+            pause = min([pause, *(each.due_in for each in page if each.due_in > 0)])
+            late = max([late, *(-each.due_in for each in page)])
+            if len(page) < PAGE:
+                break
+            after = UUID(page[-1].endpoint.id)
+        self._sending.shed()
+        self._metrics.standing(self._sending.lanes, late=late)
+        if not is_more:
+            await self._sleep(pause)
+
+    async def _sleep(self, seconds: float) -> None:
+        await asyncio.sleep(_SHORTEST_PAUSE)  # lanes that fill and empty fast don't ask for each delivery anew
+        if seconds > _SHORTEST_PAUSE:
+            try:
+                async with asyncio.timeout(seconds - _SHORTEST_PAUSE):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+
+    async def _look(self, page: Sequence[Standing]) -> bool:
+        """Take in hand what is due to a page of endpoints; whether there may be more that there is room for."""
+        for standing in page:
+            self._sending.know(standing.endpoint)
+        ended = await self._end_unwanted([each.endpoint.id for each in page if not each.endpoint.enabled])
+        due = [each.endpoint.id for each in page if each.due_in <= 0]
+        rooms = {each: self._sending.room(each) for each in due}
+        self._sending.more.update(each for each, room in rooms.items() if not room)
+        return await self._claim({each: room for each, room in rooms.items() if room}) or ended >= _ENDED_AT_A_TIME
+
+    async def _end_unwanted(self, webhook_ids: list[str]) -> int:
+        """What is in hand for endpoints that were disabled goes back first, and is given up with the rest in the next turn."""
+        if not webhook_ids:
+            return 0
+        self._sending.drop(webhook_ids)
+        return await self._ledger.end_unwanted(webhook_ids, _ENDED_AT_A_TIME)
+
+    async def _claim(self, rooms: dict[str, int]) -> bool:
+        if not rooms:
+            return False
+        share = max(1, _CLAIMED_AT_A_TIME // len(rooms))
+        asked = {webhook_id: min(room, share) for webhook_id, room in rooms.items()}
+        claimed = await self._ledger.claim(asked, lease=self._lease, now=self._clock.monotonic())
+        self._faults.hit("webhook_claimed")
+        self._metrics.lapsed(claimed.lapsed)
+        self._sending.put(claimed.deliveries)
+        got = Counter(each.webhook_id for each in claimed.deliveries)
+        return any(got[webhook_id] >= count for webhook_id, count in asked.items())

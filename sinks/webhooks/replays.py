@@ -1,0 +1,87 @@
+"""Events that are to be sent again: put into ``webhook_due`` page by page, so that a large replay delays nothing else for long."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+from uuid import UUID
+
+from ops.db import Connection, Row, load_queries
+from ops.rows import to_stored
+from schemas.event import StoredEvent
+from schemas.topics import Region
+from schemas.webhooks import delivery_id
+from sinks.webhooks.ledger import Ledger, to_endpoint
+from sinks.webhooks.model import Endpoint
+
+_PAGE = 200
+_ENOUGH = 1000
+"""Deliveries that an endpoint has to come before no more of a replay's are put behind them."""
+_FIRST = UUID(int=0)
+
+
+class _Replay(NamedTuple):
+    """What is to be sent again to an endpoint, and the place it has come to. One of the three ranges is set."""
+
+    id: UUID
+    webhook_id: UUID
+    workspace_id: UUID
+    from_at: int | None
+    to_at: int | None
+    from_seq: int | None
+    to_seq: int | None
+    event_ids: list[UUID] | None
+    after_at: int | None
+    after_seq: int
+
+
+class Replays:
+    """Works on a region's replays; several may, each on another endpoint's."""
+
+    def __init__(self, ledger: Ledger, region: Region) -> None:
+        self._ledger = ledger
+        self._region = region
+        self._sql = load_queries("sinks.webhooks")
+        self._after = _FIRST
+
+    async def turn(self) -> int | None:
+        """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
+        async with self._ledger.transaction() as connection:
+            row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH)
+            if row is None:
+                has_begun_anew, self._after = self._after == _FIRST, _FIRST
+                return None if has_begun_anew else 0
+            replay = _Replay(*row)
+            self._after = replay.webhook_id
+            return await self._page(connection, replay)
+
+    async def _page(self, connection: Connection, replay: _Replay) -> int:
+        row = await connection.fetchrow(self._sql["endpoint"], replay.webhook_id)
+        endpoint = None if row is None else to_endpoint(row)
+        if endpoint is None or not endpoint.enabled:
+            await connection.execute(self._sql["move_replay"], replay.id, "CANCELLED", 0, replay.after_at, replay.after_seq)
+            return 0
+        events = [to_stored(each, self._region) for each in await self._events(connection, replay)]
+        count = await self._make_due(connection, endpoint, [each for each in events if endpoint.wants(each)])
+        state = "RUNNING" if len(events) == _PAGE else "DONE"
+        place = (events[-1].timestamp, events[-1].seq) if events else (replay.after_at, replay.after_seq)
+        await connection.execute(self._sql["move_replay"], replay.id, state, count, *place)
+        return count
+
+    async def _events(self, connection: Connection, replay: _Replay) -> list[Row]:
+        workspace = replay.workspace_id
+        if replay.event_ids is not None:
+            return await connection.fetch(self._sql["events_by_id"], workspace, replay.event_ids, replay.after_seq, _PAGE)
+        if replay.from_seq is not None:
+            after = max(replay.from_seq - 1, replay.after_seq)
+            return await connection.fetch(self._sql["events_after"], workspace, after, replay.to_seq, _PAGE)
+        place = (replay.from_at, replay.to_at, replay.after_at, replay.after_seq)
+        return await connection.fetch(self._sql["events_by_time"], workspace, *place, _PAGE)
+
+    async def _make_due(self, connection: Connection, endpoint: Endpoint, events: list[StoredEvent]) -> int:
+        if events:
+            rows = [
+                (delivery_id(endpoint.id, each.id, each.received_at), each.company_id, each.workspace_id, each.seq, each.id)
+                for each in events
+            ]
+            await connection.execute(self._sql["replay_due"], endpoint.id, *map(list, zip(*rows, strict=True)))
+        return len(events)
