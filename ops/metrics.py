@@ -27,6 +27,7 @@ class Metrics:
         self._auth_and_api(registry)
         self._relay(registry)
         self._sinks(registry)
+        self._webhooks(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -177,4 +178,38 @@ class Metrics:
         self.sink_dead = Counter("hyrelog_sink_dead_letters", "How many records could the sink not take?", sink, registry=to)
         self.sink_stopped = Gauge(
             "hyrelog_sink_stopped", "How many partitions stand still, since too many of their records in a row are dead?", sink, registry=to
+        )
+
+    def _webhooks(self, to: CollectorRegistry) -> None:
+        region = ("region",)
+        self.webhook_attempts = Counter(
+            "hyrelog_webhook_attempts",
+            "How many attempts were recorded, by the state that they left the delivery in?",
+            (*region, "state"),
+            registry=to,
+        )
+        self.webhook_attempt_seconds = Histogram(
+            "hyrelog_webhook_attempt_seconds", "How long do customers' endpoints take?", region, buckets=_REQUEST_SECONDS, registry=to
+        )
+        self.webhook_due = Gauge("hyrelog_webhook_due_deliveries", "How many deliveries are still to be made?", region, registry=to)
+        self.webhook_due_age = Gauge("hyrelog_webhook_due_age_seconds", "How late is the oldest of those due now?", region, registry=to)
+        self.webhook_in_flight = Gauge("hyrelog_webhook_requests", "How many requests are under way?", region, registry=to)
+        self.webhook_waiting = Gauge("hyrelog_webhook_waiting_deliveries", "How many claimed deliveries wait for one?", region, registry=to)
+        self.webhook_failing_lanes = Gauge(
+            "hyrelog_webhook_failing_endpoints", "How many endpoints failed last, as far as this process knows?", region, registry=to
+        )
+        self.webhook_disabled = Counter(
+            "hyrelog_webhook_disabled_endpoints", "How many endpoints were disabled, and why?", (*region, "reason"), registry=to
+        )
+        self.webhook_interrupted = Counter(
+            "hyrelog_webhook_interrupted_attempts", "How many attempts did their dispatcher die with?", region, registry=to
+        )
+        self.webhook_lost = Counter(
+            "hyrelog_webhook_lost_leases", "How many attempts ended after their lease, so that another was made?", region, registry=to
+        )
+        self.webhook_replayed = Counter(
+            "hyrelog_webhook_replayed_deliveries", "How many deliveries were made due again by replays?", region, registry=to
+        )
+        self.webhook_retries = Counter(
+            "hyrelog_webhook_retries", "How often did the dispatcher have to try again, by error?", (*region, "error"), registry=to
         )
