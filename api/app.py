@@ -17,20 +17,39 @@ from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
+from api.webhooks import reading, routes
+from api.webhooks.actions import Rules, Webhooks
+from api.webhooks.deliveries import Deliveries
+from api.webhooks.replays import Replays
 from ops import health, web
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
 from ops.db import Pool, Timeouts, open_pool
 from ops.door import Door
+from ops.egress import Policy
 from ops.entrance import Entrance, open_entrance
 from ops.metrics import Metrics
 from ops.replicas import Notices, process_name
+from ops.sealing import Sealer
 from ops.settings import Settings
 from schemas.topics import Region
 
 _SERVICE = "hyrelog-api"
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own, so that slow queries never hold up who is calling."""
+
+
+_ROUTERS = (
+    events.router,
+    workspaces.router,
+    usage.router,
+    rejections.router,
+    schemas.router,
+    keys.router,
+    keys.managed_router,
+    reading.router,
+    routes.router,
+)
 
 
 class State(TypedDict):
@@ -63,7 +82,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
         return {"service": _SERVICE, "version": app.version, "status": "running"}
 
     app.include_router(health.router(settings, health.Health(_SERVICE, checks, SystemClock(), notices), metrics.registry))
-    for router in (events.router, workspaces.router, usage.router, rejections.router, schemas.router, keys.router, keys.managed_router):
+    for router in _ROUTERS:
         app.include_router(router)
     app.include_router(rejections.operator_router(settings))
     docs.install(app)
@@ -79,8 +98,19 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
     clock, store = SystemClock(), Store(pools, metrics, max(1, settings.api_pool_size // 2))
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
-    cursors = Cursors(settings.secrets("cursor_secret"))
-    return Parts(store, Finder(store), cursors, management, settings.regions, settings.body_timeout_seconds), entrance
+    webhooks = Webhooks(store, management, Rules(Sealer.of(settings), Policy.of(settings)))
+    parts = Parts(
+        store=store,
+        finder=Finder(store),
+        cursors=Cursors(settings.secrets("cursor_secret")),
+        management=management,
+        webhooks=webhooks,
+        replays=Replays(webhooks),
+        deliveries=Deliveries(store),
+        regions=settings.regions,
+        body_timeout=settings.body_timeout_seconds,
+    )
+    return parts, entrance
 
 
 async def _pool(settings: Settings, region: Region, size: int, stack: AsyncExitStack) -> Pool:

@@ -11,13 +11,18 @@ from fastapi.routing import APIRoute
 from api import parameters
 from api.attempt import Attempt, attempt, target_of
 from api.context import Caller, Parts, PartsOf
+from api.management import check_manager
 from ops.auth import LapsedKey, Principal, WrongAddress
 from schemas.problems import InternalError, Problem
 
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
-class AuditedRoute(APIRoute):
+class CompanyRoute(APIRoute):
+    """A route for company keys alone."""
+
+
+class AuditedRoute(CompanyRoute):
     """A route that manages something. Its name is the audit's ``action``; its path is ``/v1/{plural of what the id names}/{id}/…``.
 
     What the limit of a key or an address turns away never comes here: that limit also bounds what can be written.
@@ -52,6 +57,13 @@ async def _manager(request: Request, caller: Caller, parts: PartsOf) -> Principa
     return caller
 
 
+def _overseer(caller: Caller) -> Principal:
+    check_manager(caller)
+    return caller
+
+
 AttemptOf = Annotated[Attempt, Depends(_attempt)]
 Manager = Annotated[Principal, Depends(_manager)]
 """A caller who may manage; counted."""
+Overseer = Annotated[Principal, Depends(_overseer)]
+"""A caller who may manage, and only looks: not counted."""

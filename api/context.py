@@ -12,6 +12,9 @@ from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
+from api.webhooks.actions import Webhooks
+from api.webhooks.deliveries import Deliveries
+from api.webhooks.replays import Replays
 from ops.auth import Principal
 from schemas.problems import Problem
 from schemas.topics import Region
@@ -27,6 +30,9 @@ class Parts:
     finder: Finder
     cursors: Cursors
     management: Management
+    webhooks: Webhooks
+    replays: Replays
+    deliveries: Deliveries
     regions: tuple[Region, ...]
     body_timeout: float
     """Seconds a request body may take to arrive."""

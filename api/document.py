@@ -12,7 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from fastapi.routing import iter_route_contexts
 
 from api import examples
-from api.audited import AuditedRoute
+from api.audited import CompanyRoute
 from ops.auth import WrongAddress
 from ops.health import NOT_INTERNAL
 from ops.web import is_open
@@ -45,6 +45,7 @@ _TAGS = {
     "workspaces": "Workspaces, their projects and the heads of their chains.",
     "rejections": "What was accepted and could not be stored. Nothing is dropped in silence.",
     "keys": "API keys: made, rotated, looked at.",
+    "webhooks": "Endpoints that stored events are posted to, and what became of each delivery.",
     "schemas": "The Avro schemas of the Kafka topics.",
     "operations": "What this is, whether it is well, and its documents.",
 }
@@ -93,8 +94,8 @@ def _name(document: Json, app: FastAPI) -> None:
                 continue
             operation["operationId"] = getattr(route.endpoint, "__name__", "")
             if WORKSPACE_KEY in operation.get("security", ()):
-                is_managing = isinstance(route.original_route, AuditedRoute)
-                operation["security"] = [COMPANY_KEY] if is_managing else [WORKSPACE_KEY, COMPANY_KEY]
+                is_companys = isinstance(route.original_route, CompanyRoute)
+                operation["security"] = [COMPANY_KEY] if is_companys else [WORKSPACE_KEY, COMPANY_KEY]
 
 
 def _add_components(document: Json) -> None:
@@ -104,7 +105,8 @@ def _add_components(document: Json) -> None:
     for _, _, operation in operations_of(document):
         for content in operation.get("requestBody", {}).get("content", {}).values():
             if name := content["schema"].get("title"):
-                schemas[name] = content["schema"]
+                schemas |= content["schema"].get("$defs", {})
+                schemas[name] = {member: value for member, value in content["schema"].items() if member != "$defs"}
                 content["schema"] = reference(name)
     # FastAPI documents a 422 wherever something is checked; here that is a 400 of our own shape.
     for name in ("HTTPValidationError", "ValidationError"):

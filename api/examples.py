@@ -8,6 +8,22 @@ from typing import Any
 
 import orjson
 
+from api.story import (
+    COMPANY,
+    CREATED,
+    CURSOR,
+    EVENT,
+    KEY,
+    LATER,
+    NEW_KEY,
+    NEXT_EVENT,
+    OCCURRED,
+    PROJECT,
+    RECEIVED,
+    WEBHOOK,
+    WORKSPACE,
+)
+from api.webhooks import examples as webhooks
 from schemas.canonical import canonical
 from schemas.codec import AUDIT_EVENT, schema_fingerprint
 from schemas.event import SALT_BYTES, Group, StoredEvent
@@ -17,15 +33,6 @@ from schemas.openapi import TRACE_ID, Json
 from schemas.plans import STANDARD_CATEGORIES
 from schemas.view import render
 
-EVENT = "019c1388-7149-7198-9612-ea72d1f43751"
-NEXT_EVENT = "019c1388-7149-7a02-8b3d-51c2d3e4f506"
-COMPANY = "019c0f00-52a1-7c3e-8f01-6b1de0c4a7f2"
-WORKSPACE = "019c0f00-5b40-7a55-b1c9-0d2f3e4a5b6c"
-PROJECT = "019c0f00-61d2-7e11-9a3c-4f5e6d7c8b9a"
-KEY, NEW_KEY = "019c0f00-7000-7b22-8d4e-1a2b3c4d5e6f", "019c13a0-1000-7b22-8d4e-6f5e4d3c2b1a"
-OCCURRED, RECEIVED, LATER = "2026-01-31T09:30:00.000000Z", "2026-01-31T09:30:00.412907Z", "2026-01-31T09:30:00.530118Z"
-CREATED = "2026-01-30T12:00:00.000000Z"
-_CURSOR = "AZxGh2mcE4hxSXGYlhLqctH0N1HkD3nVQ2xk0rT9"
 _INCOMING: Json = {
     "timestamp": "2026-01-31T10:30:00+01:00",
     "projectId": PROJECT,
@@ -78,7 +85,7 @@ _USAGE: Json = {
 }
 _PARAMETERS: Json = {
     "limit": 20,
-    "cursor": _CURSOR,
+    "cursor": CURSOR,
     "from": "2026-01-01T00:00:00Z",
     "to": "2026-02-01T00:00:00+01:00",
     "receivedFrom": "2026-01-01T00:00:00Z",
@@ -99,6 +106,8 @@ _PARAMETERS: Json = {
     "sort": "timestamp",
     "order": "desc",
     "include": "verification",
+    "status": "FAILED",
+    "eventId": EVENT,
     "region": "US",
 }
 _FINDINGS: dict[str, Json] = {
@@ -106,9 +115,10 @@ _FINDINGS: dict[str, Json] = {
     "post /v1/events/batch": {"index": 1, "field": "category", "message": "is required"},
     "post /v1/workspaces/{id}/keys": {"field": "name", "message": "Field required"},
     "post /v1/keys/{id}/rotate": {"field": "overlapSeconds", "message": "Input should be less than or equal to 86400"},
+    **webhooks.FINDINGS,
 }
 _UUID: Json = {"type": "string", "format": "uuid"}
-_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT}
+_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT, "webhooks": WEBHOOK}
 
 
 def of(schema: Json, operation: str) -> Json:
@@ -117,7 +127,7 @@ def of(schema: Json, operation: str) -> Json:
         named = (option["$ref"].rpartition("/")[2] for option in schema["anyOf"])
         return {"examples": {name: {"value": _shapes()[name]} for name in named}}
     name: str = _name(schema) or schema.get("type", "")
-    value = _bodies().get((operation, name), _shapes().get(name))
+    value = _bodies().get((operation, name), webhooks.OF_OPERATION.get(operation, _shapes().get(name)))
     return {} if value is None else {"example": value}
 
 
@@ -151,7 +161,7 @@ def _shapes() -> Json:
     return {
         "Event": orjson.loads(render(first, verification=True)),
         "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "NOT_STORABLE"},
-        "EventPage": {"data": [_shown()], "nextCursor": _CURSOR, "hotSince": None},
+        "EventPage": {"data": [_shown()], "nextCursor": CURSOR, "hotSince": None},
         "Chain": head,
         "WorkspacePage": {"data": [_WORKSPACE], "nextCursor": None},
         "ProjectPage": {
@@ -182,6 +192,7 @@ def _shapes() -> Json:
             "missing": [],
             "notices": [],
         },
+        **webhooks.shapes(first),
     }
 
 

@@ -1,4 +1,4 @@
-"""Management of keys: each action and its audit entry in one transaction, each refusal in one of its own (contract §1, §8)."""
+"""Management, of keys above all: each action and its audit entry in one transaction, each refusal in one of its own (contract §1, §8)."""
 
 from __future__ import annotations
 
@@ -106,9 +106,7 @@ class Management:
 
         Raises ``RateLimited``, and ``Forbidden`` before it counts: what no key may do must not use the company's operations up.
         """
-        if caller.scope is not Scope.COMPANY:
-            raise Forbidden("Keys are managed with a company key.")
-        check_allowlist(caller.allowlist)
+        check_manager(caller)
         async with self._store.acting(caller.region, caller.company_id, "count_operation") as connection:
             rows = await connection.fetch(self._sql["count_operation"], caller.company_id)
         ((used, seconds_left),) = rows
@@ -119,7 +117,7 @@ class Management:
     async def refuse(self, attempt: Attempt, target: Mapping[str, Any] | None, problem: Problem) -> None:
         """Write down that an attempt was refused. Raises ``Unavailable``: then the refusal must not be told either."""
         async with self._store.acting(attempt.region, attempt.company_id, "refuse") as connection:
-            await self._write(connection, attempt, attempt.refused(target, problem))
+            await self.write(connection, attempt, attempt.refused(target, problem))
 
     async def create(self, attempt: Attempt, caller: Principal, terms: Terms, *, address: str) -> NewKey:
         """A new key, for a caller at ``address``. Raises ``ValidationFailed``, ``NotFound``, ``WorkspaceArchived``, and ``Unauthorized``
@@ -129,16 +127,16 @@ class Management:
         if terms.expires_at is not None and terms.expires_at <= made.key.created_at:
             raise invalid("expiresAt", "must lie in the future")
         async with self._store.acting(caller.region, caller.company_id, "create_key") as connection:
-            await self._hold(connection, caller, address)
+            await self.hold(connection, caller, address)
             await self._check_workspace(connection, caller, terms)
             await self._insert(connection, caller, made)
-            await self._write(connection, attempt, attempt.done(made.key.target(), terms.told()))
+            await self.write(connection, attempt, attempt.done(made.key.target(), terms.told()))
         return made
 
     async def rotate(self, attempt: Attempt, caller: Principal, key_id: str, overlap_seconds: int, *, address: str) -> Rotation:
         """A successor of one of the company's keys. Raises ``NotFound``, ``Conflict``, ``WorkspaceArchived``, and as ``create`` does."""
         async with self._store.acting(caller.region, caller.company_id, "rotate_key") as connection:
-            old = (await self._hold(connection, caller, address, key_id)).get(key_id)
+            old = (await self.hold(connection, caller, address, key_id)).get(key_id)
             if old is None:
                 raise NotFound
             made = self._make(caller, old.terms)
@@ -152,7 +150,7 @@ class Management:
             await self._insert(connection, caller, made)
             await connection.execute(self._sql["retire_key"], key_id, caller.company_id, made.key.id, terms.expires_at)
             told = made.key.terms.told() | {"newKeyId": made.key.id, "newPrefix": made.key.prefix, "oldExpiresAt": time(terms.expires_at)}
-            await self._write(connection, attempt, attempt.done(old.target(), told))
+            await self.write(connection, attempt, attempt.done(old.target(), told))
         return Rotation(made, old)
 
     async def key_of(self, caller: Principal) -> Key | None:
@@ -170,10 +168,11 @@ class Management:
         text = make_key(caller.region, terms.scope, os.urandom(ENTROPY_BYTES))
         return NewKey(Key(ids.uuid7(now, os.urandom(ids.RANDOM_BYTES)), key_prefix(text), now, terms), text)
 
-    async def _hold(self, connection: Connection, caller: Principal, address: str, *others: str) -> dict[str, Key]:
+    async def hold(self, connection: Connection, caller: Principal, address: str, *others: str) -> dict[str, Key]:
         """The caller's key and other ones of its company by their ids, held until the transaction ends.
 
-        The caller was let in on what was known of its key up to ten seconds ago: a key that is revoked must leave no other behind.
+        The caller was let in on what was known of its key up to ten seconds ago: a key that is revoked must leave no other behind,
+        nor anything else. Raises ``Unauthorized`` or ``Forbidden`` when it is no longer good for this.
         """
         rows = await connection.fetch(self._sql["held_keys"], [caller.key_id, *others], caller.company_id)
         keys = {key.id: key for key in map(_to_key, rows)}
@@ -202,8 +201,16 @@ class Management:
         stored = (terms.name, terms.expires_at, terms.allowlist, key.created_at)
         await connection.execute(self._sql["insert_key"], key.id, caller.company_id, terms.workspace_id, *secret, *stored)
 
-    async def _write(self, connection: Connection, attempt: Attempt, entry: Entry) -> None:
+    async def write(self, connection: Connection, attempt: Attempt, entry: Entry) -> None:
+        """Add the entry of an attempt to the connection's transaction. Raises as ``ops.audit.write`` does."""
         await audit.write(connection, entry, region=attempt.region, company_id=attempt.company_id, now=self._clock.micros())
+
+
+def check_manager(caller: Principal) -> None:
+    """Raise ``Forbidden`` unless the key is a company's and bound to some addresses."""
+    if caller.scope is not Scope.COMPANY:
+        raise Forbidden("Management needs a company key.")
+    check_allowlist(caller.allowlist)
 
 
 def check_allowlist(allowlist: Networks) -> None:

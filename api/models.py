@@ -18,7 +18,9 @@ Hash = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 Group = Annotated[dict[str, Any] | None, Field(description="Exactly the canonical JSON that was committed to; null when absent or erased.")]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """An answer, camelCase."""
+
     model_config = ConfigDict(alias_generator=to_camel)
 
 
@@ -38,7 +40,7 @@ class OfGroups(BaseModel):
     metadata: str | None
 
 
-class Verification(_Shape):
+class Verification(Shape):
     """All that leaf and hash can be computed from again, with the event itself."""
 
     v: Literal[1]
@@ -46,7 +48,7 @@ class Verification(_Shape):
     salts: OfGroups
 
 
-class Event(_Shape):
+class Event(Shape):
     """A stored event."""
 
     id: Id
@@ -72,7 +74,7 @@ class Event(_Shape):
     verification: Verification | None = Field(None, description="Only there when asked for, and always in `GET /v1/events/{id}`.")
 
 
-class RejectedEvent(_Shape):
+class RejectedEvent(Shape):
     """An event that was accepted and could not be stored."""
 
     id: Id
@@ -80,7 +82,7 @@ class RejectedEvent(_Shape):
     reason: str
 
 
-class EventPage(_Shape):
+class EventPage(Shape):
     """A page of events."""
 
     data: list[Event]
@@ -88,7 +90,7 @@ class EventPage(_Shape):
     hot_since: Time | None = Field(description="Events older than this are in the archive; null: none are.")
 
 
-class Chain(_Shape):
+class Chain(Shape):
     """The newest link of a workspace's chain; seq 0 and 64 zeros before its first event."""
 
     workspace_id: Id
@@ -97,7 +99,7 @@ class Chain(_Shape):
     updated_at: Time | None
 
 
-class Workspace(_Shape):
+class Workspace(Shape):
     """A workspace of the company."""
 
     id: Id
@@ -108,14 +110,14 @@ class Workspace(_Shape):
     seq: int = Field(ge=0, description="How many events its chain has: the seq of the newest.")
 
 
-class WorkspacePage(_Shape):
+class WorkspacePage(Shape):
     """A page of workspaces."""
 
     data: list[Workspace]
     next_cursor: str | None
 
 
-class Project(_Shape):
+class Project(Shape):
     """A project of a workspace."""
 
     id: Id
@@ -124,14 +126,14 @@ class Project(_Shape):
     created_at: Time
 
 
-class ProjectPage(_Shape):
+class ProjectPage(Shape):
     """A page of projects."""
 
     data: list[Project]
     next_cursor: str | None
 
 
-class Limits(_Shape):
+class Limits(Shape):
     """What the company's plan allows, its own exceptions included."""
 
     hot_days: int = Field(description="Days that events are answered from the database.")
@@ -146,7 +148,7 @@ class Limits(_Shape):
     events_per_minute: int | None = Field(description="Of the company; null: any number.")
 
 
-class Used(_Shape):
+class Used(Shape):
     """What there is, of the company or, for a workspace key, of the workspace; without the AUDIT workspace."""
 
     events: int = Field(ge=0, description="Ever stored: the sum of the chains' lengths, purged events included.")
@@ -155,7 +157,7 @@ class Used(_Shape):
     keys: int = Field(ge=0, description="Neither revoked nor expired. A workspace key sees its workspace's.")
 
 
-class Usage(_Shape):
+class Usage(Shape):
     """Plan, limits, and what is used."""
 
     plan: Literal["FREE", "STARTER", "GROWTH", "ENTERPRISE"]
@@ -163,14 +165,14 @@ class Usage(_Shape):
     used: Used
 
 
-class CategoryList(_Shape):
+class CategoryList(Shape):
     """The standard categories: any plan takes them."""
 
     data: list[str]
     next_cursor: None = Field(description="Always null: the list is whole.")
 
 
-class Rejection(_Shape):
+class Rejection(Shape):
     """Why an accepted event could not be stored."""
 
     id: Id | None
@@ -181,7 +183,7 @@ class Rejection(_Shape):
     rejected_at: Time
 
 
-class RejectionPage(_Shape):
+class RejectionPage(Shape):
     """A page of rejections."""
 
     data: list[Rejection]
@@ -195,14 +197,14 @@ class OperatorRejection(Rejection):
     original: str = Field(description="The record's bytes, base64.")
 
 
-class OperatorRejectionPage(_Shape):
+class OperatorRejectionPage(Shape):
     """A page of rejections for the operator."""
 
     data: list[OperatorRejection]
     next_cursor: str | None
 
 
-class Key(_Shape):
+class Key(Shape):
     """An API key as it stands now."""
 
     id: Id

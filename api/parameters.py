@@ -16,6 +16,7 @@ from schemas.openapi import HEX_32
 from schemas.problems import Detail, ValidationFailed
 from schemas.tokens import words
 from schemas.topics import Region
+from schemas.webhooks import State
 
 MAX_LIMIT = 200
 _TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
@@ -86,6 +87,11 @@ class _Parameters(BaseModel):
     limit: Limit = 50
     cursor: Cursor = None
 
+    def question(self) -> dict[str, str | None]:
+        """What a cursor is bound to: filters and order, but not the size of a page or what is shown of a row."""
+        asked = self.model_dump(by_alias=True, exclude={"limit", "cursor", "include"})
+        return {name: None if value is None else str(value) for name, value in asked.items()}
+
 
 class EventQuery(_Parameters):
     """What ``GET /v1/events`` takes."""
@@ -123,14 +129,22 @@ class EventQuery(_Parameters):
     order: Order = Field(Order.DESCENDING, description="By `timestamp`, then `seq` within a workspace, `id` within a company.")
     include: Include | None = Field(None, description="`verification` adds salts and commitments.")
 
-    def question(self) -> dict[str, str | None]:
-        """What a cursor is bound to: filters and order, but not the size of a page or what is shown of a row."""
-        asked = self.model_dump(by_alias=True, exclude={"limit", "cursor", "include"})
-        return {name: None if value is None else str(value) for name, value in asked.items()}
-
 
 class WorkspaceQuery(_Parameters):
     """What a list of workspaces or projects takes."""
+
+
+class WebhookQuery(_Parameters):
+    """What a list of webhooks takes."""
+
+
+class DeliveryQuery(_Parameters):
+    """What ``GET /v1/webhooks/{id}/deliveries`` takes."""
+
+    status: State | None = Field(None, description="Deliveries in this state now.")
+    event_id: str | None = Field(None, alias="eventId", pattern=_UUID, description="The delivery of this event.")
+    start: Time = Field(FIRST_TIME, alias="from", description="Of events received from this time on (inclusive), to the millisecond.")
+    end: Time = Field(LAST_TIME + 1, alias="to", description="Of events received up to this time (exclusive), to the millisecond.")
 
 
 class RejectionQuery(_Parameters):

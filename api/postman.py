@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import orjson
 
-from api import examples
+from api import story
 from api.app import create_app
 from api.document import build, operations_of
 from ops.settings import Settings
@@ -26,7 +26,7 @@ _GIVEN = {
     "workspaceId": "The workspace of the key.",
     "projectId": "A project of that workspace.",
 }
-_OF_EXAMPLES = {examples.WORKSPACE: "{{workspaceId}}", examples.PROJECT: "{{projectId}}"}
+_OF_EXAMPLES = {story.WORKSPACE: "{{workspaceId}}", story.PROJECT: "{{projectId}}"}
 _SENT = {"Prefer", "region"}
 """Parameters that are sent as they stand in their example; all others are there to be ticked."""
 _MADE = ("200", "201", "202")
@@ -80,11 +80,15 @@ def _variables(document: Json, operations: list[_Operation]) -> Iterator[tuple[s
 
 
 def _in_order(operations: list[_Operation], tag: str) -> Iterator[_Operation]:
-    """Those of a tag: what gives a variable comes before what takes it."""
+    """Those of a tag: what gives a variable comes before what takes it, and what deletes it last."""
     waiting = [each for each in operations if tag in each.entry["tags"]]
     while waiting:
         yet_to_come = {each.gives for each in waiting}
-        ready = next(each for each in sorted(waiting, key=lambda one: one.gives is None) if not each.takes & yet_to_come - {each.gives})
+        ready = next(
+            each
+            for each in sorted(waiting, key=lambda one: (one.method == "delete", one.gives is None))
+            if not each.takes & yet_to_come - {each.gives}
+        )
         waiting.remove(ready)
         yield ready
 

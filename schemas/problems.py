@@ -116,6 +116,12 @@ class PlanRestricted(Problem):
     code = Code.PLAN_RESTRICTED
 
 
+class PlanLimitExceeded(Problem):
+    """The company has as much of this as its plan allows."""
+
+    code = Code.PLAN_LIMIT_EXCEEDED
+
+
 class WorkspaceArchived(Problem):
     """The workspace is archived: it takes no more events."""
 

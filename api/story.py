@@ -1,0 +1,19 @@
+"""Who and what the examples of the OpenAPI document are about: one company's story."""
+
+from __future__ import annotations
+
+from typing import Final
+
+EVENT: Final = "019c1388-7149-7198-9612-ea72d1f43751"
+NEXT_EVENT: Final = "019c1388-7149-7a02-8b3d-51c2d3e4f506"
+COMPANY: Final = "019c0f00-52a1-7c3e-8f01-6b1de0c4a7f2"
+WORKSPACE: Final = "019c0f00-5b40-7a55-b1c9-0d2f3e4a5b6c"
+PROJECT: Final = "019c0f00-61d2-7e11-9a3c-4f5e6d7c8b9a"
+KEY: Final = "019c0f00-7000-7b22-8d4e-1a2b3c4d5e6f"
+NEW_KEY: Final = "019c13a0-1000-7b22-8d4e-6f5e4d3c2b1a"
+WEBHOOK: Final = "019c0f00-8000-7c44-9b5d-2e3f4a5b6c7d"
+CREATED: Final = "2026-01-30T12:00:00.000000Z"
+OCCURRED: Final = "2026-01-31T09:30:00.000000Z"
+RECEIVED: Final = "2026-01-31T09:30:00.412907Z"
+LATER: Final = "2026-01-31T09:30:00.530118Z"
+CURSOR: Final = "AZxGh2mcE4hxSXGYlhLqctH0N1HkD3nVQ2xk0rT9"

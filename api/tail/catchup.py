@@ -1,0 +1,179 @@
+"""Reading what is stored behind a position, page by page, and saying what is no longer there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from api.asked import EventFilter
+from api.store import Store
+from api.tail.frames import Told
+from api.tail.merging import Key, merged
+from api.tail.position import Place, Position
+from api.tail.progress import Progress
+from ops.auth import Principal
+from ops.db import Connection, load_queries
+from ops.rows import to_stored
+from schemas.topics import ingest_topic
+
+Begin = Position | int | None
+"""Behind a position; or from a time of receipt on (microseconds); or now."""
+
+_PLANNING: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off", "enable_bitmapscan": "off"})
+_PAGE_EVENTS = 200
+_PAGE_KEYS = 5000
+_LAST_INDEX = 2**31 - 1
+_LATE = 3_600_000_000
+"""Microseconds. An event may be announced behind one that was received later, but hardly by an hour."""
+
+
+class Head(NamedTuple):
+    """A workspace's newest event: its seq, and when it was stored."""
+
+    seq: int
+    updated_at: int
+
+
+class Seen(NamedTuple):
+    """The next event, and what it says if it is asked for."""
+
+    key: Key
+    told: Told | None
+
+
+class Gap(NamedTuple):
+    """Events of a workspace that are not there any more, from one seq to another; ``is_missed``: and they were not seen before."""
+
+    workspace_id: str
+    first: int
+    last: int
+    is_missed: bool
+
+
+class Page(NamedTuple):
+    """Steps in their order. ``is_last``: nothing more was stored then; ``ends`` is where each partition stood."""
+
+    steps: list[Seen | Gap]
+    is_last: bool
+    ends: Mapping[int, Place]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """The regions' stored events, as tails read them. ``partition_of`` tells a workspace's; ``gate`` is how many read at a time."""
+
+    store: Store
+    partition_of: Callable[[str], int]
+    gate: asyncio.Semaphore
+    sql: Mapping[str, str]
+
+    @classmethod
+    def of(cls, store: Store, partition_of: Callable[[str], int], readers: int) -> Stored:
+        """With the package's own queries."""
+        return cls(store, partition_of, asyncio.Semaphore(readers), load_queries("api.tail"))
+
+
+class CatchUp:
+    """One client's way from where it begins to what is stored now. It moves ``progress`` to the beginning, its caller from there on."""
+
+    def __init__(self, stored: Stored, caller: Principal, wanted: EventFilter, begin: Begin, progress: Progress) -> None:
+        self.progress = progress
+        self._stored = stored
+        self._caller = caller
+        self._wanted = wanted
+        self._begin: Begin = begin
+        self._has_begun = False
+        self._seen: dict[str, int] = {}
+        """Up to which seq, by workspace, nothing that is gone is missed: it was seen, or lies before the beginning."""
+
+    async def page(self) -> Page:
+        """What comes next. Raises ``Unavailable``."""
+        async with self._stored.gate, self._stored.store.reading_for(self._caller, "tail", _PLANNING) as connection:
+            ends, heads = await self._standing(connection)
+            if not self._has_begun:
+                await self._start(connection, heads)
+                self._has_begun = True
+            behind = {name: head.seq for name, head in heads.items() if head.seq > self.progress.seqs.get(name, 0)}
+            limit = max(1, min(_PAGE_EVENTS, _PAGE_KEYS // max(1, len(behind))))
+            keys, is_last = merged(await self._keys(connection, behind, limit), limit, _PAGE_EVENTS)
+            told = await self._events(connection, keys)
+        places = {partition: (ends[partition] - 1, _LAST_INDEX) for partition in map(self._stored.partition_of, heads) if partition in ends}
+        return Page(list(self._steps(keys, told, behind if is_last else {})), is_last, places if is_last else {})
+
+    async def _standing(self, connection: Connection) -> tuple[dict[int, int], dict[str, Head]]:
+        caller = self._caller
+        rows = await connection.fetch(
+            self._stored.sql["tail_standing"], caller.company_id, caller.workspace_id, ingest_topic(caller.region)
+        )
+        ends = {row["partition"]: row["at"] for row in rows if row["workspace_id"] is None}
+        return ends, {str(row["workspace_id"]): Head(row["at"], row["updated_at"]) for row in rows if row["workspace_id"] is not None}
+
+    async def _start(self, connection: Connection, heads: Mapping[str, Head]) -> None:
+        begin, progress = self._begin, self.progress
+        if begin is None:
+            progress.seqs = {name: head.seq for name, head in heads.items()}
+        elif isinstance(begin, int):
+            self._seen = {name: head.seq for name, head in heads.items() if head.updated_at < begin}
+            progress.seqs = await self._floors(connection, heads, dict.fromkeys(heads, (0, 0)), begin)
+        else:
+            progress.time, progress.places = begin.time, dict(begin.places)
+            await self._resume(connection, heads, begin)
+
+    async def _resume(self, connection: Connection, heads: Mapping[str, Head], begin: Position) -> None:
+        if self._caller.workspace_id is not None:
+            self.progress.seqs = {self._caller.workspace_id: begin.seq}
+            return
+        self._seen = {name: head.seq for name, head in heads.items() if head.updated_at + _LATE <= begin.time}
+        partition_of = self._stored.partition_of
+        places = {name: begin.places[partition_of(name)] for name in heads if partition_of(name) in begin.places}
+        self.progress.seqs = await self._floors(connection, heads, places, None)
+
+    async def _floors(
+        self, connection: Connection, heads: Mapping[str, Head], places: Mapping[str, Place], time: int | None
+    ) -> dict[str, int]:
+        """The last seq up to its place, or received before the time, of each workspace that a place is given for."""
+        columns = ([heads[name].seq for name in places], *([place[part] for place in places.values()] for part in (0, 1)))
+        rows = await connection.fetch(self._stored.sql["tail_floors"], self._caller.company_id, list(places), *columns, time)
+        return {str(row["workspace_id"]): row["seq"] for row in rows}
+
+    async def _keys(self, connection: Connection, behind: Mapping[str, int], limit: int) -> list[Key]:
+        if not behind:
+            return []
+        floors = [self.progress.seqs.get(name, 0) for name in behind]
+        asked = (list(behind), floors, list(behind.values()), self._wanted.event_filter(), limit)
+        rows = await connection.fetch(self._stored.sql["tail_keys"], self._caller.company_id, *asked)
+        return [Key(str(name), seq, partition, (offset, index), *rest) for name, seq, partition, offset, index, *rest in rows]
+
+    async def _events(self, connection: Connection, keys: list[Key]) -> dict[tuple[str, int], Told]:
+        asked = [key for key in keys if self._is_asked(key)]
+        if not asked:
+            return {}
+        which = ([key.workspace_id for key in asked], [key.seq for key in asked])
+        rows = await connection.fetch(self._stored.sql["tail_events"], self._caller.company_id, *which)
+        events = [to_stored(row, self._caller.region) for row in rows]
+        partition_of = self._stored.partition_of
+        return {(event.workspace_id, event.seq): Told(event, partition_of(event.workspace_id)) for event in events}
+
+    def _steps(self, keys: list[Key], told: Mapping[tuple[str, int], Told], heads: Mapping[str, int]) -> Iterator[Seen | Gap]:
+        """The keys with their events; in front of each, and of the ``heads`` that are reached, what is missing."""
+        last = dict(self.progress.seqs)
+        for key in keys:
+            yield from self._missing(key.workspace_id, last.get(key.workspace_id, 0) + 1, key.seq - 1)
+            last[key.workspace_id] = key.seq
+            found = told.get((key.workspace_id, key.seq))
+            if found is None and self._is_asked(key):  # gone since we saw its key
+                yield Gap(key.workspace_id, key.seq, key.seq, is_missed=True)
+            yield Seen(key, found)
+        for name, seq in heads.items():
+            yield from self._missing(name, last.get(name, 0) + 1, seq)
+
+    def _missing(self, workspace_id: str, first: int, last: int) -> Iterator[Gap]:
+        if first <= last:
+            is_told = self._wanted.workspace_id in (None, workspace_id)
+            yield Gap(workspace_id, first, last, is_told and last > self._seen.get(workspace_id, 0))
+
+    def _is_asked(self, key: Key) -> bool:
+        return key.is_asked and self._wanted.workspace_id in (None, key.workspace_id)

@@ -1,0 +1,153 @@
+"""What is told to all clients that ask for the same: a short log of frames, and how far it has come.
+
+A channel begins at the first of its clients that has caught up from Postgres, and ends for good at anything that might
+have made it lose an event. Its clients then catch up from Postgres again, and meet at a new one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from api.tail import frames
+from api.tail.frames import Told
+from api.tail.matching import Matches
+from api.tail.position import Audience, Positions
+from api.tail.progress import Progress
+
+_MAX_LOG_BYTES = 16 << 20
+
+
+class Reader(Protocol):
+    """Who follows a channel."""
+
+    at: int | None
+    """The number of the first entry that it has not been told; ``None`` while it needs none."""
+
+    def wake(self) -> None:
+        """There is something new."""
+
+
+class Entry(NamedTuple):
+    """What is told next: an event, or where its reader is by now (``None``)."""
+
+    told: Told | None
+    frame: bytes
+    """As all readers get it that are as far as the channel."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client asked for; who asks for the same shares a channel."""
+
+    audience: Audience
+    question: tuple[tuple[str, str | None], ...]
+    matches: Matches = field(compare=False)
+
+
+class Channel:
+    """Numbers its entries. ``size`` is how far behind a reader may be."""
+
+    def __init__(self, wanted: Wanted, positions: Positions, size: int) -> None:
+        self.wanted = wanted
+        self.readers: set[Reader] = set()
+        self.is_over = False
+        self.start = 0
+        """The number of the oldest entry that there still is."""
+        self.progress: Progress | None = None
+        """Where the end of the log is; ``None`` until one reader has told."""
+        self._positions = positions
+        self._size = size
+        self._log: list[Entry] = []
+        self._bytes = 0
+        self._joined: tuple[int, int, bytes] = (-1, -1, b"")
+
+    @property
+    def end(self) -> int:
+        """The number of the next entry."""
+        return self.start + len(self._log)
+
+    def close(self) -> None:
+        """No more comes here: something may be missing."""
+        self.is_over = True
+        self.wake()
+
+    def wake(self) -> None:
+        """Tell the readers that there is something new."""
+        for reader in self.readers:
+            reader.wake()
+
+    def take(self, told: Told) -> None:
+        """The next event of the audience's, as announced: perhaps again, and perhaps after one that was lost."""
+        if self.progress is None:
+            self._append(Entry(told, b""))
+        elif self._go_on(self.progress, told) and self.wanted.matches(told.event):
+            self._append(Entry(told, told.frame(self.progress.written(self._positions))))
+
+    def join(self, since: int, reader: Progress) -> list[Told] | None:
+        """What a reader has to be told of the entries from number ``since`` on, to be as far as the channel, or ahead of it.
+
+        ``None`` when these are no longer all there. What was stored before ``since`` was the channel's end, the reader has seen.
+        """
+        if since < self.start or self.is_over:
+            return None
+        told = [entry.told for entry in self._log[since - self.start :] if entry.told is not None]
+        if self.progress is None and not self._begin(reader.copy(), told):
+            return None
+        return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each.event)]
+
+    def frames(self, at: int, most: int) -> tuple[int, bytes]:
+        """The frames of up to ``most`` entries from number ``at`` on, and how many they are."""
+        count = min(most, self.end - at)
+        if self._joined[:2] != (at, count):
+            index = at - self.start
+            self._joined = (at, count, b"".join([entry.frame for entry in self._log[index : index + count]]))
+        return count, self._joined[2]
+
+    def entries(self, at: int, most: int) -> list[Entry]:
+        """The same as entries."""
+        index = at - self.start
+        return self._log[index : index + most]
+
+    def keep_alive(self, now: int) -> None:
+        """Tell where the channel is, so that connections stay open and positions young. ``now`` is in microseconds."""
+        if self.progress is not None and not self.is_over:
+            self.progress.time = max(self.progress.time, now)
+            self._append(Entry(None, frames.COMMENT + frames.here(self.progress.written(self._positions))))
+
+    def trim(self) -> None:
+        """Forget what every reader has been told."""
+        self._forget(min((reader.at for reader in self.readers if reader.at is not None), default=self.end) - self.start)
+
+    def _begin(self, progress: Progress, told: list[Told]) -> bool:
+        """Be where the first reader is, and then go on to the end of the log."""
+        self.progress = progress
+        for each in told:
+            self._go_on(progress, each)
+        return not self.is_over
+
+    def _go_on(self, progress: Progress, told: Told) -> bool:
+        """Go on to behind an event that is new, and the next of its workspace. If one is missing, the channel is over."""
+        event = told.event
+        last = progress.seqs.get(event.workspace_id, 0)
+        if event.seq <= last or self.is_over:
+            return False
+        if event.seq > last + 1:
+            self.close()
+            return False
+        progress.seen(event, told.partition)
+        return True
+
+    def _append(self, entry: Entry) -> None:
+        self._log.append(entry)
+        self._bytes += len(entry.frame)
+        if len(self._log) > self._size * 5 // 4:
+            self._forget(len(self._log) - self._size)
+        while self._bytes > _MAX_LOG_BYTES and len(self._log) > 1:
+            self._forget(len(self._log) // 4 or 1)
+
+    def _forget(self, count: int) -> None:
+        """Drop the oldest entries."""
+        self._bytes -= sum(len(entry.frame) for entry in self._log[:count])
+        del self._log[:count]
+        self.start += count

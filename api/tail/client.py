@@ -1,0 +1,190 @@
+"""One client's stream: from Postgres until it has caught up, then along its channel."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from enum import StrEnum
+
+from api.tail import frames
+from api.tail.catchup import CatchUp, Gap, Page
+from api.tail.channel import Channel, Wanted
+from api.tail.frames import Told
+from api.tail.hub import Hub
+from api.tail.position import Positions
+from schemas.problems import Unavailable
+
+_MOST_JOINED = 64
+"""Frames of one send: each send costs as much as rendering a frame."""
+_RETRY_SECONDS = 1.0
+
+SendBytes = Callable[[bytes], Awaitable[None]]
+
+
+class Ended(StrEnum):
+    """Why a stream ended."""
+
+    GONE = "gone"
+    LIFETIME = "lifetime"
+    SLOW = "slow"
+    KEY = "key"
+    SHUTDOWN = "shutdown"
+
+
+class Client:
+    """Tells one client, until ``end``."""
+
+    def __init__(self, hub: Hub, catch_up: CatchUp, wanted: Wanted, positions: Positions, *, poll_seconds: Callable[[], float]) -> None:
+        """``poll_seconds`` is how often Postgres may be asked while the topic can't be read."""
+        self.at: int | None = None
+        self.ended: Ended | None = None
+        self.channel: Channel | None = None
+        self.is_following = False
+        self.sent = 0
+        """How many events it was told."""
+        self.pages = 0
+        self._hub = hub
+        self._catch_up = catch_up
+        self._progress = catch_up.progress
+        self._wanted = wanted
+        self._positions = positions
+        self._poll_seconds = poll_seconds
+        self._is_ahead = False
+        self._woken: asyncio.Future[None] | None = None
+
+    def end(self, reason: Ended) -> None:
+        """Tell no more than what is being told."""
+        self.ended = self.ended or reason
+        self.wake()
+
+    def wake(self) -> None:
+        """There is something new."""
+        if self._woken is not None and not self._woken.done():
+            self._woken.set_result(None)
+
+    async def run(self, send: SendBytes) -> None:
+        """Tell everything until it is ended."""
+        await send(frames.FIRST)
+        try:
+            while self.ended is None:
+                channel = await self._reach(send)
+                if channel is not None:
+                    await self._follow(channel, send)
+        finally:
+            self._leave()
+
+    def _subscribe(self) -> Channel:
+        self._leave()
+        self.channel = self._hub.subscribe(self._wanted, self)
+        return self.channel
+
+    def _leave(self) -> None:
+        self.at, self.is_following = None, False
+        if self.channel is not None:
+            self._hub.leave(self.channel, self)
+            self.channel = None
+
+    async def _reach(self, send: SendBytes) -> Channel | None:
+        """Catch up until a channel is reached."""
+        channel = self._subscribe()
+        while self.ended is None:
+            if channel.is_over:
+                channel = self._subscribe()
+            is_live = self._hub.is_live
+            self.at = channel.end
+            page = await self._page()
+            if page is None:
+                await self._pause(_RETRY_SECONDS)
+                continue
+            self.pages += 1
+            await send(self._paged(page))
+            if page.is_last and is_live and (missed := channel.join(self.at, self._progress)) is not None:
+                await self._step_in(channel, missed, send)
+                return channel
+            if page.is_last and not is_live:
+                await self._hub.until_live(self._poll_seconds())
+        return None
+
+    async def _page(self) -> Page | None:
+        try:
+            return await self._catch_up.page()
+        except Unavailable:
+            return None
+
+    def _paged(self, page: Page) -> bytes:
+        """The page as frames; behind the last one the position stands behind all that was looked at."""
+        told: list[bytes] = []
+        progress = self._progress
+        for step in page.steps:
+            if isinstance(step, Gap):
+                progress.seqs[step.workspace_id] = step.last
+                if step.is_missed:
+                    told.append(frames.gap(progress.written(self._positions), step.workspace_id, step.first, step.last))
+                continue
+            key = step.key
+            progress.move(key.workspace_id, key.seq, key.partition, key.place, key.received_at)
+            if step.told is not None and self._wanted.matches(step.told.event):
+                told.append(step.told.frame(progress.written(self._positions)))
+                self.sent += 1
+        progress.start_at(page.ends)
+        told.append(frames.here(progress.written(self._positions)))
+        return b"".join(told)
+
+    async def _step_in(self, channel: Channel, missed: list[Told], send: SendBytes) -> None:
+        """Be at the channel's end, or ahead of it: Postgres knows of events before they are announced."""
+        told = b"".join(map(self._own_frame, missed))
+        assert channel.progress is not None
+        self._progress.merge(channel.progress)
+        self.at, self.is_following = channel.end, True
+        self._is_ahead = self._progress.is_ahead(channel.progress)
+        if told:
+            await send(told)
+
+    async def _follow(self, channel: Channel, send: SendBytes) -> None:
+        """Tell what the channel tells, until it is over."""
+        assert channel.progress is not None and self.at is not None
+        while self.ended is None:
+            if self.at < channel.start:
+                self.end(Ended.SLOW)
+            elif self.at < channel.end:
+                await send(self._next(channel, self.at))
+            elif channel.is_over:
+                break
+            else:
+                await self._wait()
+        if not self._is_ahead:
+            self._progress.seqs.clear()
+        self._progress.merge(channel.progress)
+
+    def _next(self, channel: Channel, at: int) -> bytes:
+        if not self._is_ahead:
+            count, told = channel.frames(at, _MOST_JOINED)
+            self.sent += count
+        else:
+            entries = channel.entries(at, _MOST_JOINED)
+            count = len(entries)
+            new = (entry.told for entry in entries if entry.told is not None and self._progress.is_new(entry.told.event))
+            told = b"".join(map(self._own_frame, new)) or frames.COMMENT
+        self.at = at + count
+        if self._is_ahead and channel.progress is not None and self.at == channel.end:
+            self._is_ahead = self._progress.is_ahead(channel.progress)
+        return told
+
+    def _own_frame(self, told: Told) -> bytes:
+        """With a position of this client's: it is not where the others of its channel are."""
+        self._progress.seen(told.event, told.partition)
+        self.sent += 1
+        return told.frame(self._progress.written(self._positions))
+
+    async def _wait(self) -> None:
+        self._woken = asyncio.get_running_loop().create_future()
+        try:
+            await self._woken
+        finally:
+            self._woken = None
+
+    async def _pause(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._wait(), seconds)
+        except TimeoutError:
+            return

@@ -1,0 +1,223 @@
+"""One consumer of a region's announced events for all tails of a process. It reads while anybody listens, from the topic's end on."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Protocol
+from uuid import UUID
+
+from api.tail.channel import Channel, Reader, Wanted
+from api.tail.frames import Told
+from api.tail.position import Positions
+from ops import failures, log
+from ops.clock import Clock
+from ops.kafka import KafkaError, TopicMismatch
+from ops.metrics import Metrics
+from schemas.announced import open_event
+from schemas.codec import Undecodable
+from schemas.event import StoredEvent
+from schemas.topics import Region
+
+_LOG = log.get(__name__)
+_FETCH_SECONDS = 1.0
+_CHECK_SECONDS = 10.0
+_LINGER_SECONDS = 60.0
+"""So long it goes on reading for nobody: clients come back."""
+_FIRST_PAUSE, _LAST_PAUSE = 0.5, 5.0
+_MAX_COMPANIES = 100_000
+_YIELD_RECORDS = 200
+
+
+class Announced(Protocol):
+    """Reads the events topic, all partitions from their ends on. Its methods raise ``KafkaError``."""
+
+    async def start(self) -> None:
+        """Connect; what is announced from now on is read. Raises ``TopicMismatch`` when there is no topic."""
+
+    async def fetch(self, seconds: float) -> Sequence[Any]:
+        """The next records; none when none come for so long."""
+
+    async def topic_id(self) -> UUID | None:
+        """Of the topic as it is now."""
+
+    async def stop(self) -> None:
+        """Disconnect."""
+
+
+class Hub:
+    """Takes each announced event to the channels that it belongs to."""
+
+    def __init__(
+        self, region: Region, reader: Callable[[], Announced], positions: Positions, size: int, clock: Clock, metrics: Metrics
+    ) -> None:
+        """``size`` is how many events may wait for a client."""
+        self.region = region
+        self._new_reader = reader
+        self._positions = positions
+        self._size = size
+        self._clock = clock
+        self._metrics = metrics
+        self._channels: dict[Wanted, Channel] = {}
+        self._by_workspace: dict[str, list[Channel]] = defaultdict(list)
+        self._by_company: dict[str, list[Channel]] = defaultdict(list)
+        self._company_of: dict[str, str] = {}
+        self._live = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._is_away = False
+
+    @property
+    def is_live(self) -> bool:
+        """Whether all that is announced from now on comes to the channels."""
+        return self._live.is_set()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether somebody listens, and the topic can't be read."""
+        return self._is_away and bool(self._channels)
+
+    @property
+    def channels(self) -> Iterable[Channel]:
+        """Those that somebody reads."""
+        return tuple(self._channels.values())
+
+    def subscribe(self, wanted: Wanted, reader: Reader) -> Channel:
+        """The channel of what is wanted, with the reader among its readers."""
+        channel = self._channels.get(wanted)
+        if channel is None:
+            channel = self._channels[wanted] = Channel(wanted, self._positions, self._size)
+            self._among(channel).append(channel)
+        channel.readers.add(reader)
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._keep_reading())
+        return channel
+
+    def leave(self, channel: Channel, reader: Reader) -> None:
+        """The reader wants no more of it."""
+        channel.readers.discard(reader)
+        if not channel.readers and self._channels.get(channel.wanted) is channel:
+            self._drop(channel)
+
+    async def until_live(self, seconds: float) -> None:
+        """Wait until it is live, but no longer than that."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._live.wait(), seconds)
+
+    async def stop(self) -> None:
+        """Read no more."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    def _among(self, channel: Channel) -> list[Channel]:
+        company_id, workspace_id = channel.wanted.audience
+        return self._by_company[company_id] if workspace_id is None else self._by_workspace[workspace_id]
+
+    def _drop(self, channel: Channel) -> None:
+        del self._channels[channel.wanted]
+        self._among(channel).remove(channel)
+        company_id, workspace_id = channel.wanted.audience
+        if not self._by_company[company_id]:
+            del self._by_company[company_id]
+        if workspace_id is not None and not self._by_workspace[workspace_id]:
+            del self._by_workspace[workspace_id]
+
+    def _close(self, channels: Iterable[Channel], reason: str) -> None:
+        """Send their readers back to Postgres."""
+        for channel in tuple(channels):
+            self._drop(channel)
+            channel.close()
+            self._metrics.tail_restarts.labels(self.region, reason).inc()
+
+    async def _keep_reading(self) -> None:
+        pause = _FIRST_PAUSE
+        while self._channels:
+            try:
+                await self._read()
+                pause = _FIRST_PAUSE
+            except Exception as error:  # noqa: BLE001 - whatever it is, tails go on from Postgres until the topic can be read again
+                self._is_away = True
+                _LOG.warning("the events topic can't be read", region=self.region, error=failures.summary(error))
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, _LAST_PAUSE)
+
+    async def _read(self) -> None:
+        """Read until nobody has listened for a while. Raises when something may have been missed."""
+        reader = self._new_reader()
+        try:
+            await reader.start()
+            topic = await reader.topic_id()
+            self._live.set()
+            self._is_away = False
+            await self._follow(reader, topic)
+        finally:
+            self._live.clear()
+            self._close(self._channels.values(), "consumer")
+            await reader.stop()
+
+    async def _follow(self, reader: Announced, topic: UUID | None) -> None:
+        monotonic = self._clock.monotonic
+        wanted_at = checked_at = monotonic()
+        while self._channels or monotonic() - wanted_at < _LINGER_SECONDS:
+            await self._take(await reader.fetch(_FETCH_SECONDS))
+            now = monotonic()
+            if self._channels:
+                wanted_at = now
+            if now - checked_at > _CHECK_SECONDS:
+                checked_at = now
+                await self._check(reader, topic)
+
+    async def _check(self, reader: Announced, topic: UUID | None) -> None:
+        """Raises ``TopicMismatch`` when the topic was made anew: the offsets that are read then mean nothing."""
+        try:
+            found = await reader.topic_id()
+        except (KafkaError, OSError):  # the consumer goes on by itself once the broker is back
+            self._is_away = True
+            return
+        self._is_away = False
+        if found != topic:
+            raise TopicMismatch("the events topic was made anew")
+
+    async def _take(self, records: Sequence[Any]) -> None:
+        for at in range(0, len(records), _YIELD_RECORDS):
+            touched: set[Channel] = set()
+            for record in records[at : at + _YIELD_RECORDS]:
+                touched.update(self._fan_out(record))
+            for channel in touched:
+                channel.wake()
+            await asyncio.sleep(0)
+        if records:
+            lag = self._clock.micros() / 1e6 - min(record.timestamp for record in records) / 1e3
+            self._metrics.tail_lag_seconds.labels(self.region).observe(max(0.0, lag))
+
+    def _fan_out(self, record: Any) -> Sequence[Channel]:
+        """Take a record to its channels; those of nobody's are not even decoded."""
+        workspace_id = record.key.decode()
+        company_id = self._company_of.get(workspace_id) if self._by_company else None
+        told: Told | None = None
+        if self._by_company and company_id is None:
+            told = self._told(record)
+            company_id = self._remember(told.event) if told else None
+        channels = [*self._by_workspace.get(workspace_id, ()), *self._by_company.get(company_id or "", ())]
+        if channels and (told := told or self._told(record)) is not None:
+            for channel in channels:
+                channel.take(told)
+            self._close([channel for channel in channels if channel.is_over], "hole")
+        return channels
+
+    def _remember(self, event: StoredEvent) -> str:
+        if len(self._company_of) >= _MAX_COMPANIES:
+            del self._company_of[next(iter(self._company_of))]
+        self._company_of[event.workspace_id] = event.company_id
+        return event.company_id
+
+    def _told(self, record: Any) -> Told | None:
+        try:
+            return Told(open_event(record.value), record.partition)
+        except Undecodable as error:
+            # Nobody can say whose it was: the event itself is in Postgres.
+            _LOG.error("undecodable event", region=self.region, partition=record.partition, offset=record.offset, error=str(error))
+            self._close(self._channels.values(), "undecodable")
+            return None
