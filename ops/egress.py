@@ -8,6 +8,8 @@ EGRESS_ALLOW admits by address and port.
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import math
 import re
 import socket
@@ -15,6 +17,7 @@ import ssl
 import weakref
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from contextvars import ContextVar
 from functools import lru_cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -48,6 +51,8 @@ _URL = re.compile(
 _LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE).fullmatch
 # The last label of what others read as an IPv4 address: decimal, octal or hex (WHATWG URL, "ends in a number").
 _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE).fullmatch
+# The sockets opened for the request that is under way in this context; none, while it uses a kept connection.
+_OPENED: ContextVar[list[socket.socket]] = ContextVar("opened")
 _LOOPBACK = IPv4Address("127.0.0.1")
 
 
@@ -135,10 +140,6 @@ def _address(v6: str | None, name: str) -> Address | None:
     return _LOOPBACK if labels[-1] == "localhost" else None
 
 
-class _Refused(OSError):
-    """The guard's answer to an address; to the connector it is a connection that failed."""
-
-
 class Egress:
     """Posts to customers' URLs. ``async with`` opens it; any number of posts may be under way."""
 
@@ -173,13 +174,9 @@ class Egress:
             target = self._target(url)
         except ValueError as error:
             raise Unreachable from error
-        limits = aiohttp.ClientTimeout(total=timeout, connect=timeout * _CONNECT_SHARE, ceil_threshold=math.inf)
         sent = headers if len(self._sockets) < _KEPT_CONNECTIONS else {**headers, "Connection": "close"}
-        post = self._sessions[target.secure].post
         try:
-            async with post(target.url, data=body, headers=sent, timeout=limits, allow_redirects=False) as response:
-                await _drop(response)
-                return Answer(response.status, response.headers.get("Retry-After"))
+            return await self._send(target, body, sent, timeout)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
             raise Unreachable from error
         except TimeoutError as error:
@@ -187,18 +184,40 @@ class Egress:
         except (aiohttp.ClientError, OSError) as error:
             raise Cut from error
 
+    async def _send(self, target: _Target, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
+        """Once, and again when a kept connection turns out to be none any more: its end and the request crossed on the way."""
+        post = self._sessions[target.secure].post
+        now = asyncio.get_running_loop().time
+        end = now() + seconds
+        while (left := end - now()) > 0:
+            opened: list[socket.socket] = []
+            _OPENED.set(opened)
+            try:
+                async with post(target.url, data=body, headers=headers, timeout=_limits(left), allow_redirects=False) as response:
+                    await _drop(response)
+                    return Answer(response.status, response.headers.get("Retry-After"))
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                if opened:
+                    raise
+        raise TimeoutError
+
     def _open_socket(self, info: tuple[Any, ...], *, secure: bool) -> socket.socket:
         """The connector's socket factory: the one place where the address connected to is known, and cannot change any more."""
         family, kind, protocol, _, where = info
-        try:
-            address = ip_address(where[0])
-        except ValueError:
-            raise _Refused("not an address") from None
-        if not self._policy.admits(address, where[1], secure=secure):
-            raise _Refused("not an address that customers' URLs may lead to")
+        if not self._admits(*where[:2], secure=secure):
+            raise PermissionError(errno.EACCES, "not an address that customers' URLs may lead to")
         opened = socket.socket(family, kind, protocol)
         self._sockets.add(opened)
+        _OPENED.get().append(opened)
         return opened
+
+    def _admits(self, host: str, port: int, *, secure: bool) -> bool:
+        try:
+            return self._policy.admits(ip_address(host), port, secure=secure)
+        except ValueError:  # connecting would look up whatever it is
+            return False
 
     def _session(self, resolver: AbstractResolver, *, secure: bool) -> aiohttp.ClientSession:
         connector = aiohttp.TCPConnector(
@@ -217,6 +236,10 @@ class Egress:
             trust_env=False,
             read_bufsize=_READ_BYTES,
         )
+
+
+def _limits(seconds: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=seconds, connect=seconds * _CONNECT_SHARE, ceil_threshold=math.inf)
 
 
 async def _drop(response: aiohttp.ClientResponse) -> None:

@@ -1,0 +1,77 @@
+"""Names to addresses, with an end."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from ops.resolving import Resolver
+
+ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
+
+
+class Servers:
+    """Silent name servers, until they are let go."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self.talk = threading.Event()
+
+    def getaddrinfo(self, host: str, *_: Any, **__: Any) -> list[Any]:
+        self.asked.append(host)
+        self.talk.wait()
+        return ANSWER
+
+
+@pytest.fixture
+async def servers(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Servers]:
+    made = Servers()
+    monkeypatch.setattr(socket, "getaddrinfo", made.getaddrinfo)
+    yield made
+    made.talk.set()
+
+
+async def test_knows_what_the_machine_knows() -> None:
+    resolver = Resolver(5)
+    found = await resolver.resolve("localhost", 80, socket.AF_INET)
+    assert {(each["host"], each["port"], each["family"]) for each in found} == {("127.0.0.1", 80, socket.AF_INET)}
+    await resolver.close()
+
+
+@pytest.mark.parametrize("name", ["x" * 64 + ".example", "no-such-name.invalid"])
+async def test_what_is_no_name_or_nobodys_is_an_oserror(name: str) -> None:
+    resolver = Resolver(5)
+    with pytest.raises(OSError, match=r"name|Name|resolution"):
+        await resolver.resolve(name)
+    await resolver.close()
+
+
+async def test_silence_has_an_end_and_holds_one_thread_a_name(servers: Servers) -> None:
+    resolver = Resolver(0.01)
+    for _ in range(3):
+        with pytest.raises(OSError, match="silent"):
+            await resolver.resolve("silent.example", 443)
+    assert servers.asked == ["silent.example"]
+    servers.talk.set()
+    assert (await Resolver(5).resolve("other.example", 443))[0]["host"] == "93.184.216.34"
+    await resolver.close()
+
+
+async def test_who_asks_at_the_same_time_gets_the_same_answer(servers: Servers) -> None:
+    resolver = Resolver(5)
+    asking = [asyncio.create_task(resolver.resolve("busy.example", 443)) for _ in range(5)]
+    await asyncio.sleep(0)
+    asking[0].cancel()
+    servers.talk.set()
+    answers = await asyncio.gather(*asking, return_exceptions=True)
+    assert isinstance(answers[0], asyncio.CancelledError)
+    assert all(answer == answers[1] for answer in answers[2:])
+    assert servers.asked == ["busy.example"]
+    await resolver.resolve("busy.example", 443)
+    assert len(servers.asked) == 2
+    await resolver.close()
