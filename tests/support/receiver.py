@@ -20,6 +20,7 @@ class Received(NamedTuple):
     path: str
     headers: Mapping[str, str]
     body: bytes
+    connection: asyncio.BaseTransport | None = None
 
     @property
     def id(self) -> str:
@@ -57,7 +58,14 @@ def status(code: int, **headers: str) -> Answer:
 async def hang(_received: Received) -> web.Response:
     """Never."""
     await asyncio.Event().wait()
-    raise AssertionError("unreachable")
+    return web.Response()
+
+
+async def cut(received: Received) -> web.Response:
+    """The connection ends instead."""
+    assert isinstance(received.connection, asyncio.Transport)
+    received.connection.abort()
+    return web.Response()
 
 
 @dataclass
@@ -87,7 +95,7 @@ class Receiver:
 
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
-        received = Received(request.path, request.headers.copy(), await request.read())
+        received = Received(request.path, request.headers.copy(), await request.read(), request.transport)
         self.received.append(received)
         self.under_way[received.path] += 1
         self.most_under_way[received.path] = max(self.most_under_way[received.path], self.under_way[received.path])
