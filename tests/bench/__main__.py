@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import resource
 from collections.abc import Collection
 
 from rich.console import Console
 
+from ops.local.ports import pick
 from tests.bench import machine, table
 from tests.bench.bench import opened
 from tests.bench.figures import FIGURES, Figures
@@ -32,10 +35,16 @@ def options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-async def measure(stack: LocalStack, plan: Plan, names: Collection[str], console: Console) -> tuple[list[Row], str]:
+async def measure(stack: LocalStack, plan: Plan, names: Collection[str], console: Console, receiver_port: int) -> tuple[list[Row], str]:
     """The rows, and the name of the load generator."""
-    async with opened(stack, plan, console) as bench:
+    async with opened(stack, plan, console, receiver_port) as bench:
         return await Figures(bench).take(names), bench.generator.name
+
+
+def _allow_many_connections() -> None:
+    """As many files for us and all that we start as the machine lets us have: each tail is one."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def main() -> None:
@@ -44,8 +53,11 @@ def main() -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     console.print("starting a stack", highlight=False)
+    receiver_port = pick()
+    os.environ["EGRESS_ALLOW"] = f"127.0.0.1/32:{receiver_port}"  # the stack hands it on
+    _allow_many_connections()
     with running_stack() as stack:
-        rows, generator = asyncio.run(measure(stack, QUICK if chosen.quick else WHOLE, chosen.only or FIGURES, console))
+        rows, generator = asyncio.run(measure(stack, QUICK if chosen.quick else WHOLE, chosen.only or FIGURES, console, receiver_port))
     facts = (machine.machine(), machine.versions(generator))
     heading = f"{machine.today()}, commit {machine.commit()}"
     console.print(table.terminal(rows, "\n".join([heading, *facts])))

@@ -32,14 +32,14 @@ _RANDOM_BYTES = SALTS_BYTES + ids.RANDOM_BYTES
 _TRACE = "0af7651916cd43dd8448eb211c80319c"
 
 
-async def feed(bench: Bench, events: int, per_envelope: int) -> None:
-    """Publish ``events`` events, ``per_envelope`` in each record, round all workspaces."""
+async def feed(bench: Bench, events: int, per_envelope: int, tenant: Tenant | None = None) -> None:
+    """Publish ``events`` events, ``per_envelope`` in each record, round all workspaces of the company, or of the bench's own."""
     settings = bench.stack.settings(Role.INGEST)
     publisher = Publisher(lambda: kafka.producer(settings, REGION), max_unacked_bytes=_MAX_UNACKED_BYTES, ack_timeout=_ACK_SECONDS)
     await publisher.start()
     try:
         await _connected(publisher)
-        await _publish(publisher, settings, bench.tenant, events, per_envelope)
+        await _publish(publisher, settings, tenant or bench.tenant, events, per_envelope)
     finally:
         await publisher.stop()
 

@@ -15,7 +15,8 @@ from tests.bench.meter import Meter
 from tests.bench.pipeline import REGION, NotDrained, Pipeline, watching
 from tests.bench.plan import Plan
 from tests.bench.workload import WORKSPACES
-from tests.support.stack import LocalStack, create_tenant
+from tests.support.endpoints import bound_tenant
+from tests.support.stack import LocalStack
 
 WORKER = "worker-1"
 
@@ -31,6 +32,8 @@ class Bench:
     meter: Meter
     generator: Generator
     console: Console
+    receiver_port: int
+    """Where webhooks may lead."""
 
     @property
     def port(self) -> int:
@@ -43,12 +46,12 @@ class Bench:
 
 
 @asynccontextmanager
-async def opened(stack: LocalStack, plan: Plan, console: Console) -> AsyncIterator[Bench]:
-    """A bench on a fresh stack. A ``NotDrained`` is told with the end of the worker's log."""
-    tenant = create_tenant(stack.settings(Role.ADMIN), REGION, "Bench", plan="ENTERPRISE", workspaces=WORKSPACES)
+async def opened(stack: LocalStack, plan: Plan, console: Console, receiver_port: int) -> AsyncIterator[Bench]:
+    """A bench on a fresh stack, whose webhooks may lead to that port. A ``NotDrained`` is told with the end of the worker's log."""
+    tenant = bound_tenant(stack.settings(Role.ADMIN), REGION, "Bench", workspaces=WORKSPACES)
     async with watching(stack.settings(Role.AUDITOR)) as pipeline:
         try:
-            yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console)
+            yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console, receiver_port)
         except NotDrained as error:
             error.add_note(f"The worker's last lines:\n{stack.parts.runners[WORKER].last_lines()}")
             raise

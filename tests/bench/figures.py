@@ -7,17 +7,20 @@ from collections.abc import Collection
 from tests.bench.admission import admission
 from tests.bench.backlog import feed
 from tests.bench.bench import Bench
+from tests.bench.beside import ENDPOINTS, post_beside_both
 from tests.bench.drain import Drain, drain
 from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
-from tests.bench.meter import Cost
 from tests.bench.posts import Posting, post, post_keyed
 from tests.bench.queries import queries, told
-from tests.bench.search import at_rest, indexing, lag, post_beside
+from tests.bench.resting import at_rest
+from tests.bench.search import indexing, lag, post_beside
 from tests.bench.stats import Percentiles
-from tests.bench.table import Row, cpu, memory, microseconds, milliseconds, rate, share
+from tests.bench.table import Row, cpu_row, memory, microseconds, milliseconds, rate
+from tests.bench.tails import crowd, soon, tell_tails
 from tests.bench.verify import verify
 from tests.bench.visible import visible
+from tests.bench.webhooks import tell_webhooks, webhooks
 
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about,
 # and the events that are asked for are no chains that could be verified.
@@ -25,6 +28,9 @@ FIGURES = (
     "single",
     "visible",
     "search",
+    "webhooks",
+    "tails",
+    "beside",
     "keyed",
     "stored",
     "search-stored",
@@ -55,6 +61,9 @@ class Figures:
             "single": self._single,
             "visible": self._visible,
             "search": self._search,
+            "webhooks": self._webhooks,
+            "tails": self._tails,
+            "beside": self._beside,
             "search-stored": self._search_stored,
             "keyed": self._keyed,
             "stored": self._stored,
@@ -98,7 +107,7 @@ class Figures:
             Row(f"202 → in Postgres {name}", milliseconds(seen.in_postgres), "p99 ≤ 300 ms", "seen by a poll every 10 ms"),
             Row(f"request → 202 {name}", milliseconds(seen.answered), "", f"{seen.events:,} requests; from when each was due"),
             Row(f"request → visible in both {name}", milliseconds(seen.from_due)),
-            _cpu_row(f"single POST {name}", seen.cost, seen.events, "poster"),
+            cpu_row(f"single POST {name}", seen.cost, seen.events, "poster"),
         ]
 
     async def _search(self, where: str = "") -> list[Row]:
@@ -110,13 +119,30 @@ class Figures:
         ratio = f"{beside.announced / alone.announced:.2f} of {rate(alone.announced)} without it, taken just before"
         return [
             Row(name, rate(done.rate), "", f"{done.stored:,} rows before; from 10 % to 90 %"),
-            _cpu_row(name, done.cost, done.events),
+            cpu_row(name, done.cost, done.events),
             Row(f"on the topic → in the search table at {rate(half)}, half load{where}", milliseconds(behind.seconds)),
             Row(f"single POST, persisted and announced, beside the search sink{where}", rate(beside.announced), "", ratio),
         ]
 
     async def _search_stored(self) -> list[Row]:
         return await self._search(f", {self._bench.plan.stored:,} stored")
+
+    async def _webhooks(self) -> list[Row]:
+        return tell_webhooks(await webhooks(self._bench))
+
+    async def _tails(self) -> list[Row]:
+        return tell_tails(await soon(self._bench), await crowd(self._bench))
+
+    async def _beside(self) -> list[Row]:
+        found = await post_beside_both(self._bench)
+        beside = f"{rate(found.delivered)} delivered to {ENDPOINTS} endpoints, {rate(found.told)} told to {found.tails} tails"
+        cores = f"for each core it had: {found.for_each_core:.2f}; webhooks, receiver and clients took {found.cores:.2f} cores"
+        name = "single POST beside webhooks and tails"
+        return [
+            *self._posting(found.alone, "", name="single POST without webhooks and tails"),
+            *self._posting(found.beside, "", name=name),
+            Row("… against without", f"{found.beside.announced / found.alone.announced:.2f}", "≥ 0.90 for each core", f"{cores}; {beside}"),
+        ]
 
     async def _stored(self) -> list[Row]:
         empty, goal = await self._single_on_empty(), self._bench.plan.stored
@@ -157,7 +183,7 @@ class Figures:
         done = await verify(self._bench)
         self._memory["verify"] = done.peak_bytes
         detail = f"{done.events:,} events in {done.seconds:.1f} s, all intact"
-        return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), _cpu_row("verify", done.cost, done.events)]
+        return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), cpu_row("verify", done.cost, done.events)]
 
     async def _queries(self) -> list[Row]:
         half = (await self._single_on_empty()).accepted / 2
@@ -185,7 +211,7 @@ class Figures:
         return [
             Row(f"{name}, accepted", rate(posting.accepted), "", before),
             Row(f"{name}, persisted and announced", rate(posting.announced), target, lag),
-            _cpu_row(name, posting.cost, posting.events, self._bench.generator.name),
+            cpu_row(name, posting.cost, posting.events, self._bench.generator.name),
         ]
 
 
@@ -195,15 +221,10 @@ _MEMORY = "resident; Postgres: all processes at the end of a figure, shared page
 def _drained(done: Drain) -> list[Row]:
     name = f"one worker drains {done.backlog:,}, {done.per_envelope} an envelope"
     detail = f"persisted {rate(done.persisted)}; from 10 % to 90 %"
-    return [Row(name, rate(done.announced), "≥ 40,000/s", detail), _cpu_row(name, done.cost, done.events)]
+    return [Row(name, rate(done.announced), "≥ 40,000/s", detail), cpu_row(name, done.cost, done.events)]
 
 
 def _indexed(name: str, done: Drain, usual: float) -> Row:
     postgres = done.cost.cpu["Postgres"] / done.events
     detail = f"{done.announced / usual:.2f} of the rate with all; Postgres {microseconds(postgres)} of CPU an event"
     return Row(f"one worker drains {done.backlog:,} {name}", rate(done.announced), "", detail)
-
-
-def _cpu_row(name: str, cost: Cost, events: int, generator: str = "") -> Row:
-    """``generator`` is the load generator whose part of all CPU time is told."""
-    return Row(f"CPU µs an event, {name}", cpu(cost, events), "", f"{share(cost, generator)} of all CPU time" if generator else "")

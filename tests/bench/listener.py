@@ -38,6 +38,11 @@ class Listener(asyncio.Protocol):
         self._opened = opened
         self._held = b""
 
+    @property
+    def is_answered(self) -> bool:
+        """Whether it was taken in or turned away."""
+        return self._opened.done()
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Ask at once."""
         cast("asyncio.Transport", transport).write(self._request)
@@ -103,9 +108,10 @@ class Listeners:
         await opened
 
     def _counts(self) -> dict[str, int]:
-        """Clients that were opened and that still are; events told to all, and when the last of them was."""
+        """Clients that asked, that wait for an answer, and that are open; events told to all, the first's time and the last's."""
         return {
             "asked": len(self._clients),
+            "waiting": sum(not client.is_answered for client in self._clients),
             "open": sum(client.is_open for client in self._clients),
             "told": sum(client.told for client in self._clients),
             "first": min((client.seen[0] for client in self._clients if client.seen), default=0),

@@ -17,6 +17,16 @@ class Plan:
     backlog: int = 500_000
     backlog_of_indexes: int = 200_000
     stored: int = 1_000_000
+    deliveries: int = 60_000
+    """Events of one run of webhooks."""
+    due: int = 100_000
+    """Deliveries that wait for the endpoint that is flooded."""
+    delivered: int = 1_000_000
+    tails: int = 1_000
+    crowd: int = 5_000
+    """Tails of one process, at most."""
+    burst: int = 200
+    """Events that all of them are told at once."""
 
 
 WHOLE = Plan()
@@ -29,4 +39,10 @@ QUICK = Plan(
     backlog=60_000,
     backlog_of_indexes=40_000,
     stored=100_000,
+    deliveries=5_000,
+    due=5_000,
+    delivered=20_000,
+    tails=200,
+    crowd=500,
+    burst=50,
 )

@@ -11,7 +11,6 @@ from typing import NamedTuple
 
 import asyncpg
 
-from ops.local.environment import Role
 from ops.progress import Progress
 from schemas.topics import events_topic
 from tests.bench.backlog import feed
@@ -20,17 +19,16 @@ from tests.bench.load import CONNECTIONS, Poster
 from tests.bench.meter import Cost
 from tests.bench.pipeline import DRAIN_SECONDS, REGION, NotDrained
 from tests.bench.posts import Posting, post
+from tests.bench.resting import SEARCH, wake
 from tests.bench.stats import Percentiles, middle, percentiles
 from tests.bench.workload import request_files
 
-SEARCH = "search"
 _PER_ENVELOPE = 100
 _SLOWEST = 2_000
 """Events a second below which a backlog is given up."""
 _POLL_SECONDS = 0.05
 _TAKEN = "SELECT coalesce(sum(next_offset), 0)::bigint FROM search_position WHERE topic = $1"
 _ROWS = "SELECT count(*) FROM search"
-_PLACED = "SELECT count(*) FROM search_position WHERE topic = $1 AND refill_from IS NULL"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,16 +58,6 @@ class Sample(NamedTuple):
     cost: Cost
 
 
-async def at_rest(bench: Bench) -> None:
-    """Stop the sink, once it has its place in every partition: the figures of the write path are taken without it."""
-    if bench.stack.parts.pid(SEARCH) is None:
-        return
-    async with _looking(bench) as connection, asyncio.timeout(DRAIN_SECONDS):
-        while await connection.fetchval(_PLACED, events_topic(REGION)) < bench.stack.settings(Role.SEARCH).topic_partitions:
-            await asyncio.sleep(_POLL_SECONDS)
-    await asyncio.to_thread(bench.stack.parts.stop, SEARCH)
-
-
 async def at_work(bench: Bench) -> None:
     """Start the sink, and wait until it has caught up."""
     async with _looking(bench) as connection:
@@ -85,7 +73,7 @@ async def indexing(bench: Bench, backlog: int) -> Indexing:
         bench.say(f"  feeding {backlog:,} events")
         await feed(bench, backlog, _PER_ENVELOPE)
         await bench.pipeline.drained()
-        await asyncio.to_thread(bench.stack.parts.start, SEARCH)
+        await wake(bench, SEARCH)
         samples = await _samples(bench, connection)
     bench.meter.note_memory()
     inner = samples[middle([sample.taken for sample in samples])]
@@ -121,7 +109,7 @@ async def post_beside(bench: Bench) -> tuple[Posting, Posting]:
     """Single posts as fast as they go: with the sink at rest, and with it at work."""
     await asyncio.to_thread(bench.stack.parts.stop, SEARCH)
     alone = await post(bench, 1)
-    await asyncio.to_thread(bench.stack.parts.start, SEARCH)
+    await wake(bench, SEARCH)
     async with _looking(bench) as connection:
         await caught_up(bench, connection)
     return alone, await post(bench, 1)
@@ -129,8 +117,7 @@ async def post_beside(bench: Bench) -> tuple[Posting, Posting]:
 
 async def caught_up(bench: Bench, connection: asyncpg.Connection[asyncpg.Record]) -> None:
     """Wait until all that was announced is taken. Raises ``NotDrained``."""
-    if bench.stack.parts.pid(SEARCH) is None:
-        await asyncio.to_thread(bench.stack.parts.start, SEARCH)
+    await wake(bench, SEARCH)
     await _samples(bench, connection)
 
 

@@ -84,6 +84,11 @@ def share(cost: Cost, name: str) -> str:
     return f"{name} {cost.cpu.get(name, 0.0) / cost.machine:.0%}"
 
 
+def cpu_row(name: str, cost: Cost, events: int, generator: str = "") -> Row:
+    """``generator`` is the load generator whose part of all CPU time is told."""
+    return Row(f"CPU µs an event, {name}", cpu(cost, events), "", f"{share(cost, generator)} of all CPU time" if generator else "")
+
+
 def memory(peaks: Mapping[str, int]) -> str:
     """``ingest 142 MiB · worker 151 MiB``."""
     return " · ".join(f"{name} {held / 2**20:.0f} MiB" for name, held in peaks.items())

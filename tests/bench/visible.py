@@ -79,10 +79,10 @@ class Sightings:
             if not seen or seen[-1][0] < seq:
                 seen.append((seq, at))
 
-    def persisted_at(self, event: Announced) -> float:
+    def persisted_at(self, workspace_id: str, seq: int) -> float:
         """When the event's head, or a later one, was first seen."""
-        seen = self.heads[event.workspace_id]
-        return seen[bisect_left(seen, (event.seq, 0.0))][1]
+        seen = self.heads[workspace_id]
+        return seen[bisect_left(seen, (seq, 0.0))][1]
 
 
 async def visible(bench: Bench, rate: float) -> Visible:
@@ -103,7 +103,8 @@ def _figure(rate: float, answers: Sequence[Answer], announced: Mapping[str, Anno
     if missing := sum(answer.id not in announced for answer in answers):
         raise Lost(f"{missing} of {len(answers)} accepted events were not announced")
     topic = [(answer, announced[answer.id].at) for answer in answers]
-    postgres = [(answer, sightings.persisted_at(announced[answer.id])) for answer in answers]
+    events = [announced[answer.id] for answer in answers]
+    postgres = [(answer, sightings.persisted_at(event.workspace_id, event.seq)) for answer, event in zip(answers, events, strict=True)]
     both = [max(seen, other) - answer.due for (answer, seen), (_, other) in zip(topic, postgres, strict=True)]
     return Visible(
         rate,
@@ -130,7 +131,7 @@ async def _observing(bench: Bench, sightings: Sightings) -> AsyncIterator[None]:
         async with asyncio.TaskGroup() as group:
             observers = [
                 group.create_task(_watch_topic(consumer, sightings)),
-                group.create_task(_watch_heads(settings.database_url(REGION), sightings)),
+                group.create_task(watch_heads(settings.database_url(REGION), sightings)),
             ]
             yield
             ended = await bench.pipeline.drained()
@@ -150,7 +151,8 @@ async def _watch_topic(consumer: Any, sightings: Sightings) -> None:
         sightings.records.extend((at, record.value) for records in batches.values() for record in records)
 
 
-async def _watch_heads(url: str, sightings: Sightings) -> None:
+async def watch_heads(url: str, sightings: Sightings) -> None:
+    """Look at the heads every 10 ms, until cancelled."""
     connection = await asyncpg.connect(url)
     try:
         while True:
