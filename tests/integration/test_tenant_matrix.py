@@ -68,13 +68,17 @@ def _neighbours(status: int, **others: int) -> dict[Caller, int]:
     return {**dict.fromkeys(NEIGHBOURS, status), **{Caller[name]: other for name, other in others.items()}}
 
 
+def _managing(status: int) -> dict[Caller, int]:
+    """What takes a company's key."""
+    return {Caller.WORKSPACE: 403, Caller.COMPANY: status}
+
+
 def _project_of(home: Home) -> dict[str, str]:
     return {**EVENT, "projectId": home.project_id}
 
 
 COMPANY_KEYS = {"OTHER_COMPANY": 403, "OTHER_REGION": 403}
 INGEST = {Caller.WORKSPACE: 202, Caller.COMPANY: 403}
-MANAGEMENT = {Caller.WORKSPACE: 403, Caller.COMPANY: 201}
 WORKSPACE_KEYS = {"OTHER_WORKSPACE": 403, "FOREIGN_WORKSPACE": 403}
 
 MATRIX: dict[Route, list[Line] | Open] = {
@@ -114,10 +118,44 @@ MATRIX: dict[Route, list[Line] | Open] = {
     ],
     ("GET", "/v1/keys/status"): [Line("/v1/keys/status", _both(200), _neighbours(200))],
     ("POST", "/v1/workspaces/{id}/keys"): [
-        Line("/v1/workspaces/{workspace}/keys", MANAGEMENT, _neighbours(404, **WORKSPACE_KEYS), body=lambda _: {"name": "x"}),
+        Line("/v1/workspaces/{workspace}/keys", _managing(201), _neighbours(404, **WORKSPACE_KEYS), body=lambda _: {"name": "x"}),
     ],
     ("POST", "/v1/keys/{id}/rotate"): [
-        Line("/v1/keys/{key}/rotate", MANAGEMENT, _neighbours(404, **WORKSPACE_KEYS), body=lambda _: {}),
+        Line("/v1/keys/{key}/rotate", _managing(201), _neighbours(404, **WORKSPACE_KEYS), body=lambda _: {}),
+    ],
+    ("POST", "/v1/workspaces/{id}/webhooks"): [
+        Line(
+            "/v1/workspaces/{workspace}/webhooks",
+            _managing(201),
+            _neighbours(404, **WORKSPACE_KEYS),
+            body=lambda home: {"url": "https://example.org/", "events": ["AUDIT_EVENT_CREATED"], "projectId": home.project_id},
+        ),
+    ],
+    ("GET", "/v1/workspaces/{id}/webhooks"): [
+        Line("/v1/workspaces/{workspace}/webhooks", _managing(200), _neighbours(404, **WORKSPACE_KEYS), shows=True),
+    ],
+    ("GET", "/v1/webhooks/{id}"): [Line("/v1/webhooks/{webhook}", _managing(200), _neighbours(404, **WORKSPACE_KEYS), shows=True)],
+    ("GET", "/v1/webhooks/{id}/deliveries"): [
+        Line("/v1/webhooks/{webhook}/deliveries", _managing(200), _neighbours(404, **WORKSPACE_KEYS), shows=True),
+        Line("/v1/webhooks/{webhook}/deliveries?eventId={event}", _managing(200), _neighbours(404, **WORKSPACE_KEYS), shows=True),
+    ],
+    ("PATCH", "/v1/webhooks/{id}"): [
+        Line("/v1/webhooks/{webhook}", _managing(200), _neighbours(404, **WORKSPACE_KEYS), body=lambda _: {"description": "x"}),
+    ],
+    ("DELETE", "/v1/webhooks/{id}"): [Line("/v1/webhooks/{webhook}", _managing(200), _neighbours(404, **WORKSPACE_KEYS))],
+    **{
+        ("POST", f"/v1/webhooks/{{id}}/{verb}"): [
+            Line(f"/v1/webhooks/{{webhook}}/{verb}", _managing(status), _neighbours(404, **WORKSPACE_KEYS)),
+        ]
+        for verb, status in (("enable", 200), ("disable", 200), ("rotate-secret", 200), ("test", 202))
+    },
+    ("POST", "/v1/webhooks/{id}/replay"): [
+        Line(
+            "/v1/webhooks/{webhook}/replay",
+            _managing(202),
+            _neighbours(404, **WORKSPACE_KEYS),
+            body=lambda home: {"eventIds": [home.event_id]},
+        ),
     ],
     ("POST", "/v1/events"): [
         Line("/v1/events", INGEST, _neighbours(202, **COMPANY_KEYS), body=lambda _: EVENT),
@@ -216,14 +254,18 @@ async def test_what_needs_no_key_tells_nothing_of_anybody(apps: Apps, street: Ne
         assert answer.status_code == 200
 
 
-@_named([pair for pair in PAIRS if pair[1].owners is MANAGEMENT])
+def _is_audited(route: Route, line: Line) -> bool:
+    return route[0] != "GET" and line.owners[Caller.WORKSPACE] == 403
+
+
+@_named([pair for pair in PAIRS if _is_audited(*pair)])
 async def test_nobodys_attempt_is_told_in_another_ones_audit(
     apps: Apps, street: Neighbourhood, superuser: Database, route: Route, line: Line
 ) -> None:
     """Its own company's keys leave their trace, refused, revoked and expired ones too; neighbours and strangers leave theirs elsewhere."""
     path = line.path.format(**street.home.names)
     for caller in Caller:
-        await _call(apps.api, route[0], path, street.keys[caller], line.body(street.home))
+        await _call(apps.api, route[0], path, street.keys[caller], None if line.body is None else line.body(street.home))
     company = street.home.company_id
     entries = await told(superuser, (await superuser.fetchval("SELECT $1::uuid", company)))
     assert [(entry.outcome, (entry.metadata or {}).get("status")) for entry in entries] == [

@@ -14,8 +14,10 @@ import asyncpg
 from ops.db import use_micros
 from ops.local.environment import Role
 from ops.seed import Tenant
+from schemas.event import StoredEvent
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
 from schemas.topics import Region
+from schemas.webhooks import delivery_id
 from tests.support import searching
 from tests.support.chains import BASE_TIME, Chain, store
 from tests.support.managing import LOOPBACK, bind
@@ -64,6 +66,7 @@ class Home:
     rejected_id: str
     key_id: str
     alias_id: str
+    webhook_id: str
     event_ids: frozenset[str]
 
     @property
@@ -76,11 +79,12 @@ class Home:
             "key": self.key_id,
             "rejected": self.rejected_id,
             "alias": self.alias_id,
+            "webhook": self.webhook_id,
         }
 
     def shown_in(self, text: str) -> set[str]:
         """What of its own stands in an answer."""
-        return {own for own in (self.workspace_id, self.rejected_id, self.key_id, *self.event_ids) if own in text}
+        return {own for own in (self.workspace_id, self.rejected_id, self.key_id, self.webhook_id, *self.event_ids) if own in text}
 
 
 @dataclass(frozen=True)
@@ -119,9 +123,26 @@ async def _furnish(superuser: Database, tenant: Tenant) -> Home:
             uuid4().int >> 70, rejected, tenant.id, workspace.id, BASE_TIME,
         )  # fmt: skip
         key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
-        ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat)
+        webhook = await _endpoint(superuser, events[0])
+        ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat, webhook)
         homes.append(Home(*ids, frozenset(event.id for event in events)))
     return homes[0]
+
+
+async def _endpoint(superuser: Database, event: StoredEvent) -> str:
+    """A webhook of the event's workspace, and the event's delivery to it."""
+    webhook, place = str(uuid4()), (event.company_id, event.workspace_id)
+    await superuser.execute(
+        "INSERT INTO webhook (id, company_id, workspace_id, url, events, from_seq, secret) "
+        "VALUES ($1, $2, $3, 'https://hooks.example.com/', '{AUDIT_EVENT_CREATED}', 1, '')",
+        webhook, *place,
+    )  # fmt: skip
+    await superuser.execute(
+        "INSERT INTO webhook_due (webhook_id, id, company_id, workspace_id, seq, event_id, kind, due_at) "
+        "VALUES ($1, $2, $3, $4, $5, $6, 'EVENT', now())",
+        webhook, delivery_id(webhook, event.id, event.received_at), *place, event.seq, event.id,
+    )  # fmt: skip
+    return webhook
 
 
 async def _keys(servers: LocalStack, superuser: Database, own: Tenant, other: Tenant, abroad: Tenant) -> dict[Caller, str | None]:
