@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import CollectorRegistry
 
 from api.app import create_app
@@ -15,8 +17,9 @@ def main() -> None:
     """Entry point."""
     settings = Settings()
     log.configure(settings.log_level, "api")
-    app = traced(create_app(settings, registry=CollectorRegistry()), settings, "hyrelog-api")
-    serve(app, host=settings.http_host, port=settings.http_port)
+    stopping = asyncio.Event()
+    app = traced(create_app(settings, registry=CollectorRegistry(), stopping=stopping), settings, "hyrelog-api")
+    serve(app, host=settings.http_host, port=settings.http_port, stopping=stopping)
 
 
 if __name__ == "__main__":

@@ -47,3 +47,11 @@ def documented(model: Any, *problems: type[Problem], status: int = 200) -> dict[
     """
     answers: dict[int | str, dict[str, Any]] = {status: {"model": model}}
     return answers | refusals((*problems, InternalError))
+
+
+def streamed(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The same of a stream of server-sent events."""
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"description": "Server-sent events, without an end.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    }
+    return answers | refusals((*problems, InternalError))

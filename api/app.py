@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -17,6 +18,8 @@ from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
+from api.tail import route as tail
+from api.tail.opening import open_tails
 from api.webhooks import reading, routes
 from api.webhooks.actions import Rules, Webhooks
 from api.webhooks.deliveries import Deliveries
@@ -40,6 +43,7 @@ _KEY_POOL_SIZE = 2
 
 
 _ROUTERS = (
+    tail.router,  # before events: its path would be an event's
     events.router,
     workspaces.router,
     usage.router,
@@ -59,8 +63,11 @@ class State(TypedDict):
     door: Door
 
 
-def create_app(settings: Settings, *, registry: CollectorRegistry | None = None) -> FastAPI:
-    """The app. It starts, and answers 503, while databases are away. Metrics go to ``registry``, its own by default."""
+def create_app(settings: Settings, *, registry: CollectorRegistry | None = None, stopping: asyncio.Event | None = None) -> FastAPI:
+    """The app. It starts, and answers 503, while databases are away. Metrics go to ``registry``, its own by default.
+
+    When ``stopping`` is set, answers that would go on for ever end.
+    """
     metrics = Metrics(registry or CollectorRegistry())
     checks: dict[str, health.Check] = {}
     notices: list[Notices] = []
@@ -68,8 +75,8 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[State]:
         async with AsyncExitStack() as stack:
-            parts, entrance = await _open(settings, metrics, stack)
-            notices.append(entrance.notices)
+            parts, entrance = await _open(settings, metrics, stack, stopping or asyncio.Event())
+            notices.extend((entrance.notices, parts.tails.notices))
             for region in settings.regions:
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
             yield State(parts=parts, door=entrance.door)
@@ -89,7 +96,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None)
     return app
 
 
-async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> tuple[Parts, Entrance]:
+async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, stopping: asyncio.Event) -> tuple[Parts, Entrance]:
     pools: dict[Region, Pool] = {}
     key_pools: dict[Region, Pool] = {}
     for region in settings.regions:
@@ -107,6 +114,8 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack) -> 
         webhooks=webhooks,
         replays=Replays(webhooks),
         deliveries=Deliveries(store),
+        tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
+        key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,
         body_timeout=settings.body_timeout_seconds,
     )

@@ -12,6 +12,7 @@ from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
+from api.tail.tails import Tails
 from api.webhooks.actions import Webhooks
 from api.webhooks.deliveries import Deliveries
 from api.webhooks.replays import Replays
@@ -33,6 +34,9 @@ class Parts:
     webhooks: Webhooks
     replays: Replays
     deliveries: Deliveries
+    tails: Tails
+    key_secrets: tuple[bytes, ...]
+    """Under which keys are looked up."""
     regions: tuple[Region, ...]
     body_timeout: float
     """Seconds a request body may take to arrive."""

@@ -93,8 +93,10 @@ class _Parameters(BaseModel):
         return {name: None if value is None else str(value) for name, value in asked.items()}
 
 
-class EventQuery(_Parameters):
-    """What ``GET /v1/events`` takes."""
+class EventFilters(BaseModel):
+    """Which events are wanted, of those that are the key's."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     start: Time = Field(FIRST_TIME, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
     end: Time = Field(LAST_TIME + 1, alias="to", description="Up to this `timestamp` (exclusive).")
@@ -117,17 +119,39 @@ class EventQuery(_Parameters):
     resource_type: Extracted = Field(None, alias="resourceType", description="`resource.type`, exactly.")
     resource_id: Extracted = Field(None, alias="resourceId", description="`resource.id`, exactly.")
     trace_id: str | None = Field(None, alias="traceId", pattern=HEX_32, description="32 lower-case hex digits.")
-    idempotency_key: str | None = Field(
-        None, alias="idempotencyKey", pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for."
-    )
     q: Words = Field(
         None,
         description="Words, all of which are in `action`, `actor`, `resource` or `metadata`; upper and lower case are the same. "
         "Of one event the first 16,384 characters of text and 2,000 different words are found.",
     )
+
+
+class EventQuery(EventFilters, _Parameters):
+    """What ``GET /v1/events`` takes."""
+
+    idempotency_key: str | None = Field(
+        None, alias="idempotencyKey", pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for."
+    )
     sort: Sort = Field(Sort.TIMESTAMP, description="`seq`: as stored, of one workspace only.")
     order: Order = Field(Order.DESCENDING, description="By `timestamp`, then `seq` within a workspace, `id` within a company.")
     include: Include | None = Field(None, description="`verification` adds salts and commitments.")
+
+
+class TailQuery(EventFilters):
+    """What ``GET /v1/events/tail`` takes."""
+
+    since: Time | None = Field(None, description="Begin with what was received from then on; without it, now. RFC 3339 with an offset.")
+    last_event_id: str | None = Field(
+        None,
+        alias="lastEventId",
+        max_length=8000,
+        description="Begin behind this `id`, whatever `since` says. The header `Last-Event-ID` goes before it.",
+    )
+
+    def question(self) -> dict[str, str | None]:
+        """The filters; where to begin is not one."""
+        asked = self.model_dump(by_alias=True, exclude={"since", "last_event_id"})
+        return {name: None if value is None else str(value) for name, value in asked.items()}
 
 
 class WorkspaceQuery(_Parameters):

@@ -32,6 +32,7 @@ _BATCH_BYTES = 1 << 20
 # A group's members gather more than the chain worker does: they are downstream, where fewer and larger batches cost the machine less.
 _GROUP_FETCH_BYTES, _GROUP_FETCH_MAX_BYTES = 1 << 20, 8 << 20
 _GROUP_FETCH_WAIT_MS = 200
+_TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 2000
 _GROUP_METADATA_AGE_MS = 5_000
 """A broker just restarted may answer that it knows no topics; the group's leader must ask again soon."""
 _NEVER_MS = 24 * 3_600_000
@@ -207,6 +208,48 @@ class LogView:
         """The first offset of each partition that was written at or after a time; ``None`` when nothing was."""
         found = await self._consumer.offsets_for_times({TopicPartition(topic, number): milliseconds for number in partitions})
         return {tp.partition: None if place is None else place.offset for tp, place in found.items()}
+
+
+class TopicReader:
+    """Reads all partitions of a topic, without a group, from where they end when it starts."""
+
+    def __init__(self, settings: Settings, region: Region, topic: str) -> None:
+        self._topic = topic
+        self._consumer = AIOKafkaConsumer(
+            **connection(settings, region),
+            enable_auto_commit=False,
+            auto_offset_reset="none",  # what the log no longer has is for its user to know of
+            fetch_max_wait_ms=_TOPIC_FETCH_WAIT_MS,
+            max_partition_fetch_bytes=_GROUP_FETCH_BYTES,
+            fetch_max_bytes=_GROUP_FETCH_MAX_BYTES,
+        )
+
+    async def start(self) -> None:
+        """Connect. What comes to the topic from now on will be read. Raises ``KafkaError``, ``TopicMismatch`` without a topic."""
+        await self._consumer.start()
+        await asyncio.sleep(0)
+        await self._consumer._client._wait_on_metadata(self._topic)
+        partitions = [TopicPartition(self._topic, number) for number in sorted(self._consumer.partitions_for_topic(self._topic) or ())]
+        if not partitions:
+            raise TopicMismatch(f"topic {self._topic} does not exist")
+        self._consumer.assign(partitions)
+        for partition, end in (await self._consumer.end_offsets(partitions)).items():
+            self._consumer.seek(partition, end)
+
+    async def fetch(self, seconds: float) -> Sequence[ConsumerRecord]:
+        """The next records, in order within each partition; none when there are none for so long. Raises ``KafkaError``."""
+        found: Mapping[TopicPartition, list[ConsumerRecord]]
+        found = await self._consumer.getmany(timeout_ms=round(seconds * 1000), max_records=_TOPIC_FETCH_RECORDS)
+        return [record for records in found.values() for record in records]
+
+    async def topic_id(self) -> uuid.UUID | None:
+        """Of the topic as it is now; ``None`` when there is none. Raises ``KafkaError``."""
+        found = (await _describe(self._consumer._client)).get(self._topic)
+        return None if found is None else found.id
+
+    async def stop(self) -> None:
+        """Disconnect."""
+        await self._consumer.stop()
 
 
 class GroupReader:

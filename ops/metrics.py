@@ -27,6 +27,7 @@ class Metrics:
         self._auth_and_api(registry)
         self._relay(registry)
         self._sinks(registry)
+        self._tail(registry)
         self._webhooks(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
@@ -212,4 +213,33 @@ class Metrics:
         )
         self.webhook_retries = Counter(
             "hyrelog_webhook_retries", "How often did the dispatcher have to try again, by error?", (*region, "error"), registry=to
+        )
+
+    def _tail(self, to: CollectorRegistry) -> None:
+        self.tail_clients = Gauge("hyrelog_tail_clients", "How many tails are open?", ("region",), registry=to)
+        self.tail_sent = Counter("hyrelog_tail_sent_events", "How many events were told to tails, each to each?", ("region",), registry=to)
+        self.tail_pages = Counter(
+            "hyrelog_tail_pages", "How many pages were read from Postgres for tails that catch up?", ("region",), registry=to
+        )
+        self.tail_lag_seconds = Histogram(
+            "hyrelog_tail_lag_seconds",
+            "How long after it was announced does an event go out to tails?",
+            ("region",),
+            buckets=_REQUEST_SECONDS,
+            registry=to,
+        )
+        self.tail_ended = Counter(
+            "hyrelog_tail_ended_clients",
+            "Why did tails end (gone, lifetime, slow, key, shutdown)?",
+            ("region", "reason"),
+            registry=to,
+        )
+        self.tail_restarts = Counter(
+            "hyrelog_tail_restarts",
+            "How often were tails sent back to Postgres (consumer, hole, undecodable)?",
+            ("region", "reason"),
+            registry=to,
+        )
+        self.tail_away = Gauge(
+            "hyrelog_tail_away", "Can the events topic not be read (1), so that tails are behind?", ("region",), registry=to
         )

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import resource
 import signal
+import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
 from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from ops.collector import calm_collector
 
@@ -24,15 +27,38 @@ _BACKLOG = 2048
 _SHUTDOWN_SECONDS = 20
 
 
-def serve(app: App, *, host: str, port: int) -> None:
-    """Serve until SIGTERM; requests under way then have 20 s to end. Logging must be configured before."""
+ABORT = "hyrelog.abort"
+"""The ASGI extension under which the server lets an app cut a client's connection off, with whatever it has not read."""
+
+
+class _Protocol(HttpToolsProtocol):
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[typeddict-item]  # an extension of our own
+
+
+class _Server(uvicorn.Server):
+    """Says when it stops before it waits for the requests under way: streams have no end of their own."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._stopping.set()
+        await super().shutdown(sockets)
+
+
+def serve(app: App, *, host: str, port: int, stopping: asyncio.Event | None = None) -> None:
+    """Serve until SIGTERM; ``stopping`` is set then, and requests under way have 20 s to end. Logging must be configured before."""
     calm_collector()
-    uvicorn.run(
+    _raise_file_limit()
+    config = uvicorn.Config(
         app,
         host=host,
         port=port,
         loop="uvloop",
-        http="httptools",
+        http=_Protocol,
         lifespan="on",
         log_config=None,
         access_log=False,
@@ -41,6 +67,13 @@ def serve(app: App, *, host: str, port: int) -> None:
         backlog=_BACKLOG,
         timeout_graceful_shutdown=_SHUTDOWN_SECONDS,
     )
+    _Server(config, stopping or asyncio.Event()).run()
+
+
+def _raise_file_limit() -> None:
+    """As far as we may: each connection is a file, and many systems begin at 1,024."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 @asynccontextmanager

@@ -55,6 +55,12 @@ class PostgresKeys:
             row = await connection.fetchrow(self._find, hashes, timeout=_QUERY_SECONDS)
         return None if row is None else _key_row(row)
 
+    async def find_all(self, region: Region, hashes: list[bytes]) -> list[KeyRow]:
+        """The keys stored under any of ``hashes``."""
+        async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:
+            rows = await connection.fetch(self._find, hashes, timeout=_QUERY_SECONDS)
+        return [_key_row(row) for row in rows]
+
     async def note_use(self, region: Region, used: Mapping[str, int]) -> None:
         """Write when keys were last used: microseconds by key id."""
         async with self._pools[region].acquire(timeout=_CONNECT_SECONDS) as connection:

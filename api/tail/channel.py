@@ -6,6 +6,7 @@ have made it lose an event. Its clients then catch up from Postgres again, and m
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -15,14 +16,15 @@ from api.tail.matching import Matches
 from api.tail.position import Audience, Positions
 from api.tail.progress import Progress
 
+NOWHERE = sys.maxsize
 _MAX_LOG_BYTES = 16 << 20
 
 
 class Reader(Protocol):
     """Who follows a channel."""
 
-    at: int | None
-    """The number of the first entry that it has not been told; ``None`` while it needs none."""
+    at: int
+    """The number of the first entry that it has not been told; ``NOWHERE`` while it needs none."""
 
     def wake(self) -> None:
         """There is something new."""
@@ -54,13 +56,14 @@ class Channel:
         self.is_over = False
         self.start = 0
         """The number of the oldest entry that there still is."""
-        self.progress: Progress | None = None
-        """Where the end of the log is; ``None`` until one reader has told."""
+        self.progress = Progress(wanted.audience)
+        """Where the end of the log is, once one reader has told."""
+        self._has_begun = False
         self._positions = positions
         self._size = size
         self._log: list[Entry] = []
         self._bytes = 0
-        self._joined: tuple[int, int, bytes] = (-1, -1, b"")
+        self._joined: tuple[int, int, int, bytes] = (-1, -1, 0, b"")
 
     @property
     def end(self) -> int:
@@ -79,7 +82,7 @@ class Channel:
 
     def take(self, told: Told) -> None:
         """The next event of the audience's, as announced: perhaps again, and perhaps after one that was lost."""
-        if self.progress is None:
+        if not self._has_begun:
             self._append(Entry(told, b""))
         elif self._go_on(self.progress, told) and self.wanted.matches(told.event):
             self._append(Entry(told, told.frame(self.progress.written(self._positions))))
@@ -92,36 +95,40 @@ class Channel:
         if since < self.start or self.is_over:
             return None
         told = [entry.told for entry in self._log[since - self.start :] if entry.told is not None]
-        if self.progress is None and not self._begin(reader.copy(), told):
+        if not self._has_begun and not self._begin(reader.copy(), told):
             return None
         return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each.event)]
 
-    def frames(self, at: int, most: int) -> tuple[int, bytes]:
-        """The frames of up to ``most`` entries from number ``at`` on, and how many they are."""
+    def frames(self, at: int, most: int) -> tuple[int, int, bytes]:
+        """Up to ``most`` entries from number ``at`` on: how many they are, how many of them events, and their frames.
+
+        Made once for all readers that stand at the same place.
+        """
         count = min(most, self.end - at)
         if self._joined[:2] != (at, count):
-            index = at - self.start
-            self._joined = (at, count, b"".join([entry.frame for entry in self._log[index : index + count]]))
-        return count, self._joined[2]
+            entries = self.entries(at, count)
+            events = sum(entry.told is not None for entry in entries)
+            self._joined = (at, count, events, b"".join([entry.frame for entry in entries]))
+        return self._joined[1:]
 
     def entries(self, at: int, most: int) -> list[Entry]:
-        """The same as entries."""
+        """Up to ``most`` entries from number ``at`` on."""
         index = at - self.start
         return self._log[index : index + most]
 
     def keep_alive(self, now: int) -> None:
         """Tell where the channel is, so that connections stay open and positions young. ``now`` is in microseconds."""
-        if self.progress is not None and not self.is_over:
+        if self._has_begun and not self.is_over:
             self.progress.time = max(self.progress.time, now)
             self._append(Entry(None, frames.COMMENT + frames.here(self.progress.written(self._positions))))
 
     def trim(self) -> None:
         """Forget what every reader has been told."""
-        self._forget(min((reader.at for reader in self.readers if reader.at is not None), default=self.end) - self.start)
+        self._forget(min((reader.at for reader in self.readers), default=self.end) - self.start)
 
     def _begin(self, progress: Progress, told: list[Told]) -> bool:
         """Be where the first reader is, and then go on to the end of the log."""
-        self.progress = progress
+        self.progress, self._has_begun = progress, True
         for each in told:
             self._go_on(progress, each)
         return not self.is_over
@@ -149,5 +156,6 @@ class Channel:
     def _forget(self, count: int) -> None:
         """Drop the oldest entries."""
         self._bytes -= sum(len(entry.frame) for entry in self._log[:count])
+        count = min(count, len(self._log))
         del self._log[:count]
         self.start += count

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from api.tail import frames
 from api.tail.catchup import CatchUp, Gap, Page
-from api.tail.channel import Channel, Wanted
+from api.tail.channel import NOWHERE, Channel, Wanted
 from api.tail.frames import Told
 from api.tail.hub import Hub
 from api.tail.position import Positions
@@ -36,7 +36,7 @@ class Client:
 
     def __init__(self, hub: Hub, catch_up: CatchUp, wanted: Wanted, positions: Positions, *, poll_seconds: Callable[[], float]) -> None:
         """``poll_seconds`` is how often Postgres may be asked while the topic can't be read."""
-        self.at: int | None = None
+        self.at = NOWHERE
         self.ended: Ended | None = None
         self.channel: Channel | None = None
         self.is_following = False
@@ -79,7 +79,7 @@ class Client:
         return self.channel
 
     def _leave(self) -> None:
-        self.at, self.is_following = None, False
+        self.at, self.is_following = NOWHERE, False
         if self.channel is not None:
             self._hub.leave(self.channel, self)
             self.channel = None
@@ -101,8 +101,8 @@ class Client:
             if page.is_last and is_live and (missed := channel.join(self.at, self._progress)) is not None:
                 await self._step_in(channel, missed, send)
                 return channel
-            if page.is_last and not is_live:
-                await self._hub.until_live(self._poll_seconds())
+            if page.is_last and not self._hub.is_live:
+                await self._pause(self._poll_seconds())
         return None
 
     async def _page(self) -> Page | None:
@@ -133,7 +133,6 @@ class Client:
     async def _step_in(self, channel: Channel, missed: list[Told], send: SendBytes) -> None:
         """Be at the channel's end, or ahead of it: Postgres knows of events before they are announced."""
         told = b"".join(map(self._own_frame, missed))
-        assert channel.progress is not None
         self._progress.merge(channel.progress)
         self.at, self.is_following = channel.end, True
         self._is_ahead = self._progress.is_ahead(channel.progress)
@@ -142,7 +141,6 @@ class Client:
 
     async def _follow(self, channel: Channel, send: SendBytes) -> None:
         """Tell what the channel tells, until it is over."""
-        assert channel.progress is not None and self.at is not None
         while self.ended is None:
             if self.at < channel.start:
                 self.end(Ended.SLOW)
@@ -158,15 +156,15 @@ class Client:
 
     def _next(self, channel: Channel, at: int) -> bytes:
         if not self._is_ahead:
-            count, told = channel.frames(at, _MOST_JOINED)
-            self.sent += count
+            count, events, told = channel.frames(at, _MOST_JOINED)
+            self.sent += events
         else:
             entries = channel.entries(at, _MOST_JOINED)
             count = len(entries)
             new = (entry.told for entry in entries if entry.told is not None and self._progress.is_new(entry.told.event))
             told = b"".join(map(self._own_frame, new)) or frames.COMMENT
         self.at = at + count
-        if self._is_ahead and channel.progress is not None and self.at == channel.end:
+        if self._is_ahead and self.at == channel.end:
             self._is_ahead = self._progress.is_ahead(channel.progress)
         return told
 
@@ -177,6 +175,8 @@ class Client:
         return told.frame(self._progress.written(self._positions))
 
     async def _wait(self) -> None:
+        if self.ended is not None:
+            return
         self._woken = asyncio.get_running_loop().create_future()
         try:
             await self._woken

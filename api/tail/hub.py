@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Protocol
@@ -55,6 +54,8 @@ class Hub:
     ) -> None:
         """``size`` is how many events may wait for a client."""
         self.region = region
+        self.is_live = False
+        """Whether all that is announced from now on comes to the channels."""
         self._new_reader = reader
         self._positions = positions
         self._size = size
@@ -64,14 +65,8 @@ class Hub:
         self._by_workspace: dict[str, list[Channel]] = defaultdict(list)
         self._by_company: dict[str, list[Channel]] = defaultdict(list)
         self._company_of: dict[str, str] = {}
-        self._live = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._is_away = False
-
-    @property
-    def is_live(self) -> bool:
-        """Whether all that is announced from now on comes to the channels."""
-        return self._live.is_set()
 
     @property
     def is_away(self) -> bool:
@@ -79,7 +74,7 @@ class Hub:
         return self._is_away and bool(self._channels)
 
     @property
-    def channels(self) -> Iterable[Channel]:
+    def channels(self) -> tuple[Channel, ...]:
         """Those that somebody reads."""
         return tuple(self._channels.values())
 
@@ -99,11 +94,6 @@ class Hub:
         channel.readers.discard(reader)
         if not channel.readers and self._channels.get(channel.wanted) is channel:
             self._drop(channel)
-
-    async def until_live(self, seconds: float) -> None:
-        """Wait until it is live, but no longer than that."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._live.wait(), seconds)
 
     async def stop(self) -> None:
         """Read no more."""
@@ -126,7 +116,7 @@ class Hub:
 
     def _close(self, channels: Iterable[Channel], reason: str) -> None:
         """Send their readers back to Postgres."""
-        for channel in tuple(channels):
+        for channel in channels:
             self._drop(channel)
             channel.close()
             self._metrics.tail_restarts.labels(self.region, reason).inc()
@@ -149,12 +139,14 @@ class Hub:
         try:
             await reader.start()
             topic = await reader.topic_id()
-            self._live.set()
-            self._is_away = False
+            self.is_live, self._is_away = True, False
+            for channel in self.channels:
+                channel.wake()
             await self._follow(reader, topic)
         finally:
-            self._live.clear()
-            self._close(self._channels.values(), "consumer")
+            if self.is_live:
+                self.is_live = False
+                self._close(self.channels, "consumer")
             await reader.stop()
 
     async def _follow(self, reader: Announced, topic: UUID | None) -> None:
@@ -219,5 +211,5 @@ class Hub:
         except Undecodable as error:
             # Nobody can say whose it was: the event itself is in Postgres.
             _LOG.error("undecodable event", region=self.region, partition=record.partition, offset=record.offset, error=str(error))
-            self._close(self._channels.values(), "undecodable")
+            self._close(self.channels, "undecodable")
             return None

@@ -94,12 +94,15 @@ class Dispatcher:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def build(state: State) -> Dispatcher:
-    """Both apps on the stack's settings, each in its own database role; the API's metrics tell ingest's too."""
+def build(state: State, stopping: asyncio.Event) -> Dispatcher:
+    """Both apps on the stack's settings, each in its own database role; the API's metrics tell ingest's too.
+
+    The API's streams end when ``stopping`` is set.
+    """
     ingest_registry = CollectorRegistry()
     for_ingest, for_api = service_settings(state, Role.INGEST), service_settings(state, Role.API)
     ingest = _factory("ingest.app")(for_ingest, registry=ingest_registry)
-    api = _factory("api.app")(for_api, registry=MergedRegistry(ingest_registry))
+    api = _factory("api.app")(for_api, registry=MergedRegistry(ingest_registry), stopping=stopping)
     return Dispatcher(traced(ingest, for_ingest, "hyrelog-ingest", literal=_INGEST_PATHS), traced(api, for_api, "hyrelog-api"))
 
 
@@ -112,7 +115,8 @@ def main() -> None:
     """Serve until SIGTERM."""
     state = State(Path(sys.argv[1]))
     log.configure(service_settings(state, Role.API).log_level, "gateway")
-    serve(build(state), host="127.0.0.1", port=state.port("gateway"))
+    stopping = asyncio.Event()
+    serve(build(state, stopping), host="127.0.0.1", port=state.port("gateway"), stopping=stopping)
 
 
 if __name__ == "__main__":
