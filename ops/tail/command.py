@@ -11,7 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -61,8 +61,13 @@ def tail(
     resource_type: Filter = None,
     resource_id: Filter = None,
     trace_id: Filter = None,
+    q: Filter = None,
+    start: Annotated[str | None, typer.Option("--from", rich_help_panel="Filters", show_default=False)] = None,
+    end: Annotated[str | None, typer.Option("--to", rich_help_panel="Filters", show_default=False)] = None,
+    received_from: Filter = None,
+    received_to: Filter = None,
 ) -> None:
-    """Show events as they happen; `action` may end with .* as in queries.
+    """Show events as they happen. Filters are those of `GET /v1/events`: action may end with .* and q holds words.
 
     A connection that breaks is made again, and goes on where it ended. A position is good for the key's company and workspace, with any
     filters.
@@ -79,6 +84,11 @@ def tail(
         "resourceType": resource_type,
         "resourceId": resource_id,
         "traceId": trace_id,
+        "q": q,
+        "from": start,
+        "to": end,
+        "receivedFrom": received_from,
+        "receivedTo": received_to,
     }
     if last_event_id and (since or resume):
         raise typer.BadParameter("--last-event-id says where to begin: it goes with neither --since nor --resume")
@@ -106,7 +116,7 @@ class Follower:
             asyncio.run(self._follow(since))
         except Refused as error:
             self.say(str(error))
-        except orjson.JSONDecodeError:
+        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
             self.say("what the server sends is no event of HyreLog's")
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it once more at its exit
@@ -128,7 +138,7 @@ class Follower:
     def _show(self, messages: Sequence[Message]) -> None:
         for message in messages:
             if message.event == GAP:
-                self.say(f"gap: {message.data}")
+                self.say(_gap(orjson.loads(message.data)))
         self.lines.write(message.data for message in messages if message.event == EVENT)
 
     def _keep(self, position: str) -> None:
@@ -141,6 +151,12 @@ class Follower:
         if self.file:
             return "stopped; the same command goes on from here"
         return f"stopped; --last-event-id {self.position} goes on from here" if self.position else ""
+
+
+def _gap(gap: Any) -> str:
+    return (
+        f"events {gap['fromSeq']} to {gap['toSeq']} of workspace {gap['workspaceId']} can't be had here any more: they are in the archive"
+    )
 
 
 def begin_at(text: str) -> str:

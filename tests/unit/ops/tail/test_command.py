@@ -15,6 +15,7 @@ import orjson
 import pytest
 from typer.testing import CliRunner
 
+from api.parameters import EventFilters
 from ops.cli import build
 from ops.tail.command import KEYS
 from schemas.keys import Scope, make_key
@@ -117,15 +118,24 @@ async def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(tmp_path: Path)
 
 
 async def test_a_gap_is_told_beside_the_events(tmp_path: Path) -> None:
-    script = (Connection(frame("p", {"from": "a\x1b", "to": "b"}, event="gap") + frame("q", {"seq": 9})), problem(403, "No"))
-    async with sse_server(*script) as server:
+    gap = frame("p", {"workspaceId": "w\x1b", "fromSeq": 3, "toSeq": 7}, event="gap")
+    async with sse_server(Connection(gap + frame("q", {"seq": 9})), problem(403, "No")) as server:
         found = await ended(tmp_path, "--json", **access(server))
     assert found.out == '{"seq":9}\n'
-    assert 'hyrelog: gap: {"from":"a\\u001b","to":"b"}\n' in found.err
+    assert "hyrelog: events 3 to 7 of workspace w\\u001b can't be had here any more: they are in the archive\n" in found.err
 
 
-async def test_what_is_no_event_is_not_shown(tmp_path: Path) -> None:
-    async with sse_server(Connection(frame("p", b"\x1b[2J"))) as server:
+async def test_every_filter_of_a_tail_can_be_given(tmp_path: Path) -> None:
+    filters = [field.alias or name for name, field in EventFilters.model_fields.items()]
+    words = [word for name in filters for word in (f"--{''.join(f'-{each.lower()}' if each.isupper() else each for each in name)}", "x")]
+    async with sse_server(problem(403, "No")) as server:
+        await ended(tmp_path, *words, **access(server))
+        assert server.asked[0][0] == dict.fromkeys(filters, "x")
+
+
+@pytest.mark.parametrize("sent", [frame("p", b"\x1b[2J"), frame("p", b"1"), frame("p", b"[]", event="gap")])
+async def test_what_is_no_event_is_not_shown(tmp_path: Path, sent: bytes) -> None:
+    async with sse_server(Connection(sent)) as server:
         assert await ended(tmp_path, **access(server)) == Ended(1, "", "hyrelog: what the server sends is no event of HyreLog's\n")
 
 
