@@ -75,9 +75,10 @@ def company_show(id: UUID, region: Where = None) -> None:
 
 
 def company_plan(id: UUID, plan: PlanName, region: Where = None) -> None:
-    """Put a company on another plan; its overrides stay."""
+    """Put a company on another plan; its overrides stay. The newest webhooks that it has no room for are disabled."""
     with _holding(Kind.COMPANY, id, region) as registry:
-        registry.set_plan(id, plan)
+        surplus = registry.set_plan(id, plan)
+    _tell_disabled(surplus)
 
 
 def company_override(
@@ -89,7 +90,8 @@ def company_override(
     pairs = [member.partition("=") for member in members]
     with _holding(Kind.COMPANY, id, region) as registry:
         changes = {name: _value(name, text) for name, _, text in pairs if text}
-        after = registry.override(id, changes, [name for name, _, text in pairs if not text])
+        after, surplus = registry.override(id, changes, [name for name, _, text in pairs if not text])
+    _tell_disabled(surplus)
     typer.echo(json.dumps(after))
 
 
@@ -181,6 +183,11 @@ def _told() -> Iterator[None]:
     except (Refused, ValueError, psycopg.Error) as error:
         typer.echo(f"hyrelog: {error}", err=True)
         raise typer.Exit(code=1) from None
+
+
+def _tell_disabled(webhooks: Sequence[str]) -> None:
+    for webhook in webhooks:
+        typer.echo(f"hyrelog: webhook {webhook} is disabled: the plan has no room for it", err=True)
 
 
 def _networks(texts: Sequence[str] | None) -> list[str]:

@@ -65,6 +65,24 @@ UPDATE company SET plan = $2 WHERE id = $1
 -- What of the company's plan is replaced.
 UPDATE company SET overrides = $2::jsonb WHERE id = $1
 
+-- name: lock_webhooks
+-- Endpoints are enabled, and plans changed, one after the other (api/webhooks/queries.sql does the same).
+SELECT pg_advisory_xact_lock(hashtextextended('hyrelog.webhooks.' || $1::uuid, 0))
+
+-- name: disable_surplus
+-- The newest enabled endpoints that the company's plan, as it is now, has no room for.
+UPDATE webhook SET enabled = false, disabled_reason = 'PLAN', disabled_at = now(), updated_at = now()
+WHERE enabled AND id IN (
+  SELECT h.id FROM webhook h
+  WHERE h.company_id = $1 AND h.enabled
+  ORDER BY h.created_at DESC, h.id DESC
+  LIMIT (
+    SELECT greatest(0, (SELECT count(*) FROM webhook WHERE company_id = $1 AND enabled) - (p.limits || c.overrides ->> 'webhooks')::bigint)
+    FROM company c JOIN plan p ON p.name = c.plan WHERE c.id = $1
+  )
+)
+RETURNING id
+
 -- name: set_archived
 -- Archive a workspace, or take it back.
 UPDATE workspace SET archived_at = CASE WHEN $2::boolean THEN now() END WHERE id = $1

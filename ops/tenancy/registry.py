@@ -140,14 +140,17 @@ class Registry:
         self._note("key.create", company, Kind.KEY, key.id, name=terms.name, prefix=key_prefix(text), **told)
         return key
 
-    def set_plan(self, company: UUID, plan: PlanName) -> None:
-        """Put the company on a plan; its overrides stay."""
+    def set_plan(self, company: UUID, plan: PlanName) -> list[str]:
+        """Put the company on a plan; its overrides stay. Returns the ids of the webhooks that this disables."""
         _id, _name, before, _overrides = self._locked(Kind.COMPANY, company)
         self.run("set_plan", company, plan)
-        self._note("company.plan", company, Kind.COMPANY, company, before=before, after=plan)
+        surplus = self._disable_surplus(company)
+        self._note("company.plan", company, Kind.COMPANY, company, before=before, after=plan, **_disabled(surplus))
+        return surplus
 
-    def override(self, company: UUID, changes: Members, dropped: Sequence[str] = ()) -> dict[str, Any]:
-        """Replace members of the company's plan, and let the plan's own hold again for ``dropped``. Returns all overrides.
+    def override(self, company: UUID, changes: Members, dropped: Sequence[str] = ()) -> tuple[dict[str, Any], list[str]]:
+        """Replace members of the company's plan, and let the plan's own hold again for ``dropped``. Returns all overrides, and the ids of
+        the webhooks that this disables.
 
         Raises ``ValueError`` for a member that no plan has, or a value that none could have.
         """
@@ -155,8 +158,9 @@ class Registry:
         check_overrides(changes)
         after = {name: value for name, value in {**before, **changes}.items() if name not in dropped}
         self.run("set_overrides", company, _json(after))
-        self._note("company.override", company, Kind.COMPANY, company, before=before, after=after)
-        return after
+        surplus = self._disable_surplus(company)
+        self._note("company.override", company, Kind.COMPANY, company, before=before, after=after, **_disabled(surplus))
+        return after, surplus
 
     def set_archived(self, workspace: UUID, archived: bool) -> None:
         """Archive a workspace (it takes no events, and can still be read), or take it back."""
@@ -186,6 +190,11 @@ class Registry:
     def run(self, query: str, *arguments: object) -> psycopg.Cursor[TupleRow]:
         """A named query."""
         return self._connection.execute(self._queries[query].encode(), arguments)
+
+    def _disable_surplus(self, company: UUID) -> list[str]:
+        """Disable the newest enabled webhooks that the company's plan has no room for any more."""
+        self.run("lock_webhooks", company)
+        return [str(webhook) for (webhook,) in self.run("disable_surplus", company)]
 
     def _live_key(self, key: UUID) -> tuple[UUID, UUID | None, str]:
         company, workspace, prefix, revoked_at = self._locked(Kind.KEY, key)
@@ -224,6 +233,10 @@ class Registry:
 def _refuse_audit(kind: str) -> None:
     if kind == "AUDIT":
         raise Refused("an AUDIT workspace is read-only: it has no keys and no projects, and can't be archived")
+
+
+def _disabled(webhooks: list[str]) -> dict[str, Any]:
+    return {"disabledWebhooks": webhooks} if webhooks else {}
 
 
 def _json(members: Members) -> str:

@@ -19,7 +19,7 @@ _TENANTS = "hyrelog_api"
 _GRANTS = """
     SELECT r.rolname, c.relname, a.privilege_type, NULL
     FROM pg_class c CROSS JOIN aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
-    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND r.rolname <> 'hyrelog_owner'
+    WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND r.rolname <> 'hyrelog_owner'
     UNION ALL
     SELECT r.rolname, c.relname, a.privilege_type, t.attname
     FROM pg_class c JOIN pg_attribute t ON t.attrelid = c.oid CROSS JOIN aclexplode(t.attacl) a JOIN pg_roles r ON r.oid = a.grantee
@@ -45,7 +45,11 @@ _FUNCTIONS = """
     WHERE p.prosecdef AND p.pronamespace = 'public'::regnamespace
     ORDER BY 1
 """
-_DEFINERS = "SELECT proowner FROM pg_proc WHERE prosecdef AND pronamespace = 'public'::regnamespace"
+_DEFINERS = """
+    SELECT proowner FROM pg_proc
+    WHERE prosecdef AND pronamespace = 'public'::regnamespace AND proowner <> 'hyrelog_owner'::regrole
+"""
+"""The owner's own function makes and drops tables: it has to be the owner's."""
 _POLICIES = """
     SELECT unnest(roles)::text, tablename, policyname, qual, with_check FROM pg_policies WHERE schemaname = 'public'
 """
@@ -107,7 +111,7 @@ def test_only_tenants_have_policies_that_ask_who_they_are(database: psycopg.Conn
     for role, table, name, qual, check in database.execute(_POLICIES):
         asks = all("tenant_company()" in part for part in (qual, check) if part is not None)
         assert asks == (role == _TENANTS), (table, name)
-        assert asks or qual == "true"
+        assert asks or {qual, check} - {None} == {"true"}
 
 
 def test_no_table_of_tenants_is_without_walls(database: psycopg.Connection) -> None:

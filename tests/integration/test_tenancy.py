@@ -223,3 +223,38 @@ async def test_the_first_company_is_audited_from_its_first_moment(servers: Local
         assert (await _actions(connection, first.id))[:2] == ["company.create", "key.create"]
     finally:
         await connection.close()
+
+
+async def _endpoints(superuser: Database, tenant: Tenant, count: int) -> list[str]:
+    """Enabled webhooks of the company, a second apart; the ids of the oldest first."""
+    return [
+        str(
+            await superuser.fetchval(
+                "INSERT INTO webhook (id, company_id, workspace_id, url, events, from_seq, secret, created_at) "
+                "VALUES ($1, $2, $3, 'https://hooks.example.com/', '{AUDIT_EVENT_CREATED}', 1, '', now() + $4 * interval '1 second') "
+                "RETURNING id",
+                uuid4(), tenant.id, tenant.workspaces[0].id, number,
+            )
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("command", "kept"), [("company plan {} FREE", 0), ("company override {} webhooks=1", 1), ("company plan {} ENTERPRISE", 3)]
+)
+async def test_the_newest_webhooks_that_a_plan_has_no_room_for_are_disabled_with_it(
+    superuser: Database, tenant: Tenant, run: Run, command: str, kept: int
+) -> None:
+    """In the same transaction and entry; nothing is deleted, and those of other companies stay."""
+    *webhooks, disabled = await _endpoints(superuser, tenant, 4)
+    gone = "UPDATE webhook SET enabled = false, disabled_reason = 'GONE', disabled_at = now() WHERE id = $1"
+    await superuser.execute(gone, UUID(disabled))
+    output = run(*command.format(tenant.id).split()).output
+    rows = await superuser.fetch("SELECT id, enabled, disabled_reason FROM webhook WHERE company_id = $1", tenant.id)
+    expected = {each: (number < kept, None if number < kept else "PLAN") for number, each in enumerate(webhooks)}
+    assert {str(row["id"]): (row["enabled"], row["disabled_reason"]) for row in rows} == expected | {disabled: (False, "GONE")}
+    (entry,) = await told(superuser, tenant.id)
+    surplus = webhooks[kept:]
+    assert sorted((entry.metadata or {}).get("disabledWebhooks", ())) == sorted(surplus)
+    assert all(each in output for each in surplus)
