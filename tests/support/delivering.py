@@ -6,15 +6,17 @@ import json
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 from prometheus_client import CollectorRegistry
 
 from ops.addresses import exemption
 from ops.clock import SystemClock
+from ops.db import use_micros
 from ops.faults import FaultPoints
 from ops.local.environment import Role
 from ops.metrics import Metrics
@@ -168,8 +170,23 @@ async def scene(servers: LocalStack, database: Database, **changes: Any) -> Asyn
     """A receiver on a free port, which dispatchers with these settings may reach."""
     async with receiving() as receiver, open_topic(servers) as topic:
         base = servers.settings(Role.WEBHOOKS)
-        allowed = {"egress_allow": (exemption(f"127.0.0.1/32:{receiver.port}"),), "regions": (REGION,)}
+        allowed = {
+            "egress_allow": (exemption(f"127.0.0.1/32:{receiver.port}"),),
+            "regions": (REGION,),
+            "sinks_session_timeout_seconds": 6.0,
+        }
         yield Scene(servers, receiver, topic, database, base.model_copy(update=allowed | changes))
+
+
+@asynccontextmanager
+async def reconnected(stage: Scene) -> AsyncIterator[Scene]:
+    """The same scene, its database's connection made anew."""
+    connection = await asyncpg.connect(stage.servers.superuser_url())
+    try:
+        await use_micros(connection)
+        yield replace(stage, database=connection)
+    finally:
+        await connection.close()
 
 
 @asynccontextmanager
