@@ -17,7 +17,7 @@ from tests.bench.resting import at_rest
 from tests.bench.search import indexing, lag, post_beside
 from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu_row, memory, microseconds, milliseconds, rate
-from tests.bench.tails import crowd, soon, tell_tails
+from tests.bench.tails import tails, tell_tails
 from tests.bench.verify import verify
 from tests.bench.visible import visible
 from tests.bench.webhooks import tell_webhooks, webhooks
@@ -131,7 +131,7 @@ class Figures:
         return tell_webhooks(await webhooks(self._bench))
 
     async def _tails(self) -> list[Row]:
-        return tell_tails(await soon(self._bench), await crowd(self._bench))
+        return tell_tails(await tails(self._bench))
 
     async def _beside(self) -> list[Row]:
         found = await post_beside_both(self._bench)

@@ -1,8 +1,8 @@
 """Clients of the live tail, thousands in one process: they note how many events came, up to which seq, and when, and parse no more.
 
 ``python -m tests.bench.listener PORT KEYS`` reads API keys from a file, a line each. ``open N`` opens N clients, the keys in turn;
-``counts`` tells how they fare; ``save FILE`` writes what each client saw, as JSON: the number of its key, and for each piece that it
-received the monotonic clock's nanoseconds, the last seq in it and how many events.
+``counts`` tells how they fare; ``save N FILE`` writes what N clients saw, as JSON: the number of a client's key, and for each piece that
+it received the monotonic clock's nanoseconds, the last seq in it and how many events.
 """
 
 from __future__ import annotations
@@ -92,7 +92,9 @@ class Listeners:
         if word == "open":
             self._opening.append(asyncio.get_running_loop().create_task(self._open(int(argument))))
         elif word == "save":
-            Path(argument).write_bytes(orjson.dumps([[client.key, client.seen.tolist()] for client in self._clients]))
+            count, _, file = argument.partition(" ")
+            every = max(1, len(self._clients) // int(count))
+            Path(file).write_bytes(orjson.dumps([[client.key, client.seen.tolist()] for client in self._clients[::every]]))
         return self._counts()
 
     async def _open(self, count: int) -> None:

@@ -25,8 +25,6 @@ class Plan:
     tails: int = 1_000
     crowd: int = 5_000
     """Tails of one process, at most."""
-    burst: int = 200
-    """Events that all of them are told at once."""
 
 
 WHOLE = Plan()
@@ -44,5 +42,4 @@ QUICK = Plan(
     delivered=20_000,
     tails=200,
     crowd=500,
-    burst=50,
 )

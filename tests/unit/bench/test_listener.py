@@ -20,7 +20,7 @@ async def test_clients_note_what_they_were_told_and_up_to_where(tmp_path: Path) 
             while (counts := await listener.ask("counts"))["told"] < 12:
                 await asyncio.sleep(0.01)
             assert (counts["asked"], counts["open"], counts["told"]) == (4, 4, 12)
-            await listener.ask(f"save {tmp_path}/seen")
+            await listener.ask(f"save 4 {tmp_path}/seen")
         keys = {headers["authorization"] for _, headers in server.asked}
     assert keys == {"Bearer one", "Bearer two"}
     seen = orjson.loads((tmp_path / "seen").read_bytes())
