@@ -29,3 +29,20 @@ INSERT INTO operator_decision (decided_by, action, detail) VALUES ($1, $2, $3::j
 -- name: list_dead
 -- What the sinks could not take, newest first (hyrelog dead-letters).
 SELECT 'search' AS sink, id, died_at, partition, record_offset, workspace_id, seq, reason FROM search_dead ORDER BY id DESC LIMIT $1
+
+-- name: stale_secrets
+-- The webhooks that have a secret under another key than this one, by id, from behind one on (hyrelog rekey).
+SELECT id, secret, previous_secret FROM webhook
+WHERE id > $1 AND (substr(secret, 1, 4) <> $2 OR substr(previous_secret, 1, 4) <> $2)
+ORDER BY id LIMIT $3
+
+-- name: count_stale_secrets
+-- How many those are.
+SELECT count(*) FROM webhook WHERE substr(secret, 1, 4) <> $1 OR substr(previous_secret, 1, 4) <> $1
+
+-- name: replace_secrets
+-- Other secrets for webhooks that still have those that were read.
+UPDATE webhook SET secret = made.secret, previous_secret = made.previous
+FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[]) AS made (id, secret, previous, old_secret, old_previous)
+WHERE webhook.id = made.id AND webhook.secret = made.old_secret AND webhook.previous_secret IS NOT DISTINCT FROM made.old_previous
+RETURNING webhook.id

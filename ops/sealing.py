@@ -32,7 +32,8 @@ class Sealer:
         """Keys of 32 bytes. Raises ``ValueError`` for other lengths, or none."""
         if not keys or any(len(key) != KEY_BYTES for key in keys):
             raise ValueError(f"keys of {KEY_BYTES} bytes are needed")
-        self._key_id = _key_id(keys[0])
+        self.key_id = _key_id(keys[0])
+        """How what is sealed now begins."""
         # The first one wins should two have one id: 4 bytes name keys, they do not prove them.
         self._ciphers = {_key_id(key): AESGCM(key) for key in reversed(keys)}
 
@@ -44,7 +45,7 @@ class Sealer:
     def seal(self, text: bytes, bound_to: str) -> bytes:
         """The text sealed for the owner of that id."""
         nonce = os.urandom(_NONCE_BYTES)
-        return self._key_id + nonce + self._ciphers[self._key_id].encrypt(nonce, text, bound_to.encode())
+        return self.key_id + nonce + self._ciphers[self.key_id].encrypt(nonce, text, bound_to.encode())
 
     def open(self, sealed: bytes, bound_to: str) -> bytes:
         """The text that was sealed for the owner of that id. Raises ``Unsealable``."""
@@ -59,7 +60,7 @@ class Sealer:
 
     def is_current(self, sealed: bytes) -> bool:
         """Whether it was sealed with the key that seals now."""
-        return sealed[:_KEY_ID_BYTES] == self._key_id
+        return sealed[:_KEY_ID_BYTES] == self.key_id
 
 
 def _key_id(key: bytes) -> bytes:
