@@ -33,6 +33,9 @@ WRONG = {
     "POST /v1/events/batch": [{"category": "auth", "action": "user.login"}, {"action": "user.login"}],
     "POST /v1/workspaces/{id}/keys": {},
     "POST /v1/keys/{id}/rotate": {"overlapSeconds": 86_401},
+    "POST /v1/workspaces/{id}/webhooks": {"events": ["AUDIT_EVENT_CREATED"]},
+    "PATCH /v1/webhooks/{id}": {"events": []},
+    "POST /v1/webhooks/{id}/replay": {"fromSeq": 1},
 }
 NO_GOOD_KEYS: tuple[Mapping[str, str], ...] = (
     {},
@@ -88,8 +91,10 @@ def site(stack: LocalStack) -> Iterator[Site]:
         tenant, workspace = producer.tenant, producer.workspace
         bind = "UPDATE api_key SET ip_allowlist = '{127.0.0.0/8}' WHERE company_id = %s AND workspace_id IS NULL RETURNING id"
         key = superuser.execute(bind, [tenant.id]).fetchone()
-        ids = {"events": producer.store()["id"], "workspaces": str(workspace.id), "keys": str(key and key[0])}
         keys = tuple(bearer(each, x_internal_token=stack.internal_token) for each in (workspace.key, tenant.key))
+        wish = {"url": "https://hooks.example.com/", "events": ["AUDIT_EVENT_CREATED"]}
+        webhook = client.post(f"/v1/workspaces/{workspace.id}/webhooks", headers=dict(keys[1]), json=wish).json()["id"]
+        ids = {"events": producer.store()["id"], "workspaces": str(workspace.id), "keys": str(key and key[0]), "webhooks": webhook}
         yield Site(stack.base_url, keys, ids, superuser)
 
 
@@ -121,7 +126,7 @@ def test_the_example_of_a_400_is_what_is_answered(site: Site, label: str) -> Non
     method, path = label.split()
     raw = OPERATIONS[label].definition.raw
     takes_limit = any(each["name"] == "limit" for each in raw["parameters"])
-    query = {"limit": "201" if takes_limit else "1"} if method == "GET" else {}
+    query = {} if label in WRONG else {"limit": "201" if takes_limit else "1"}
     region = {"region": "US"} if path == "/internal/rejections" else {}
     url = path.format(id=site.ids.get(path.split("/")[2] if path.count("/") > 1 else ""), fingerprint="0" * 16)
     headers = site.keys[raw.get("security") == [{"CompanyKey": []}]]

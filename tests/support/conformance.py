@@ -15,6 +15,7 @@ from schemas.openapi import Json
 
 # Right or wrong, these say nothing of the route: what a cursor or a packed body has to be is no matter of a schema.
 _UNSAYABLE = {"cursor", "Content-Encoding"}
+_RANGES = {"from", "fromSeq", "eventIds"}
 
 
 def strict(document: Json) -> Json:
@@ -51,13 +52,18 @@ def _closed(shape: Any) -> Any:
 def sayable(case: Case[Any]) -> Case[Any]:
     """The case without what has the right shape and is refused by a rule that no schema can say.
 
-    Events and expiries have their time, projects must be there, networks must exist, a key sent twice must be the same,
-    the order of one workspace's chain is no order of several, and a text to look for must hold a word.
+    Events and expiries have their time, projects and events must be there, networks must exist, a key sent twice must be the same,
+    the order of one workspace's chain is no order of several, a text to look for must hold a word, a URL must lead to a public host,
+    and a range must have its ends in order.
     """
     for body in case.body if isinstance(case.body, list) else [case.body]:
         if isinstance(body, dict):
             for name in ("timestamp", "expiresAt", "projectId", "ipAllowlist", "idempotencyKey"):
                 body.pop(name, None)
+            if "url" in body:
+                body["url"] = "https://hooks.example.com/"
+            if body.keys() & _RANGES:
+                case.body = {"fromSeq": 1, "toSeq": 1}
     if case.query and "workspaceId" not in case.query:
         case.query.pop("sort", None)
     if case.query and "q" in case.query:
