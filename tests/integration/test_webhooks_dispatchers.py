@@ -43,8 +43,8 @@ async def process(stage: Scene) -> AsyncIterator[asyncio.subprocess.Process]:
     own = {
         "EGRESS_ALLOW": f"127.0.0.1/32:{stage.receiver.port}",
         "REGIONS": REGION.value,
-        "WEBHOOK_LEASE_SECONDS": str(LEASE),
-        "WEBHOOK_TIMEOUT_SECONDS": "1",
+        "WEBHOOK_LEASE_SECONDS": "6",
+        "WEBHOOK_TIMEOUT_SECONDS": "5",
         "WEBHOOK_RETRY_SECONDS": ",".join(map(str, FAST)),
         "SINKS_SESSION_TIMEOUT_SECONDS": "6",
     }
@@ -70,16 +70,20 @@ async def test_deliveries_of_a_killed_dispatcher_are_made_by_another(stage: Scen
         await gate.wait()
         return web.Response(status=204)
 
+    async def is_taken() -> bool:
+        return await stage.due(hook) + len(await stage.attempts(hook)) == 320
+
     async with process(stage) as victim:
         await stage.tell(chain, chain.events(20))
-        await stage.receiver.until("/hook", 10)
+        await stage.over(hook, 20)
         stage.receiver.answers["/hook"] = wait
         events = await stage.tell(chain, chain.events(300))
         await stage.receiver.until("/hook", 21)
+        await until(is_taken)
         victim.kill()
         await victim.wait()
     gate.set()
-    async with dispatching(settings) as metrics:
+    async with dispatching(settings, sink=False) as metrics:
         made = await stage.over(hook, 320)
         assert value(metrics, "hyrelog_webhook_interrupted_attempts_total") > 0
     got = stage.receiver.at("/hook")
@@ -101,8 +105,8 @@ async def test_two_dispatchers_make_each_delivery_once(stage: Scene, settings: S
     hooks = [await stage.hook(chain, f"/{number}") for number, chain in enumerate(chains)]
     patient = settings.model_copy(update={"webhook_lease_seconds": 60.0})
     async with AsyncExitStack() as exits:
-        for _ in range(2):
-            await exits.enter_async_context(dispatching(patient))
+        for sink in (True, False):
+            await exits.enter_async_context(dispatching(patient, sink=sink))
         for hook, chain, events in zip(hooks, chains, old, strict=True):
             await stage.make_due(hook, events)
             await stage.tell(chain, chain.events(400))
