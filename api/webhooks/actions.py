@@ -89,6 +89,7 @@ class Webhooks:
             await self._check_place(connection, caller, workspace_id, project_id)
             await connection.execute(self._sql["lock_company"], caller.company_id)
             await self._check_room(connection, caller)
+            await connection.execute(self._sql["hold_sink"])
             await connection.execute(self._sql["insert_head"], workspace_id, caller.company_id)
             place = (webhook_id, caller.company_id, workspace_id, project_id)
             await connection.execute(self._sql["insert_webhook"], *place, *_columns(terms), sealed, now)
@@ -114,6 +115,7 @@ class Webhooks:
             webhook = await self._hold(connection, act.caller, webhook_id)
             if not webhook.enabled:
                 await self._check_room(connection, act.caller)
+                await connection.execute(self._sql["hold_sink"])
                 await connection.execute(self._sql["enable_webhook"], webhook_id, act.caller.company_id)
             return await self._done(connection, act, webhook_id, {"before": webhook.status()})
 

@@ -18,6 +18,10 @@ SELECT w.archived_at IS NOT NULL AS archived,
 FROM workspace w
 WHERE w.id = $1 AND w.company_id = $2
 
+-- name: hold_sink
+-- Until this transaction ends, the sink is at no batch of events: its next one knows the endpoint, from the first event on.
+SELECT pg_advisory_xact_lock(hashtextextended('hyrelog.webhooks.begin', 0))
+
 -- name: insert_head
 -- From its first endpoint on, the sink looks at a workspace: behind what there is now.
 INSERT INTO webhook_head (workspace_id, company_id, seq)
