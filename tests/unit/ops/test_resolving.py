@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from ops import resolving
 from ops.resolving import Resolver
 
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
@@ -75,3 +76,24 @@ async def test_who_asks_at_the_same_time_gets_the_same_answer(servers: Servers) 
     await resolver.resolve("busy.example", 443)
     assert len(servers.asked) == 2
     await resolver.close()
+
+
+async def test_one_name_too_many_waits_for_a_thread(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(resolving, "_THREADS", 2)
+    resolver = Resolver(5)
+    asking = [asyncio.create_task(resolver.resolve(f"{name}.example", 443)) for name in "abc"]
+    while len(servers.asked) < 2:
+        await asyncio.sleep(0)
+    servers.talk.set()
+    await asyncio.gather(*asking)
+    assert len(servers.asked) == 3
+
+
+async def test_closing_waits_for_nobody(servers: Servers) -> None:
+    resolver = Resolver(5)
+    asking = asyncio.create_task(resolver.resolve("silent.example", 443))
+    while not servers.asked:
+        await asyncio.sleep(0)
+    await resolver.close()
+    with pytest.raises(asyncio.CancelledError):
+        await asking
