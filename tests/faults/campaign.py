@@ -12,8 +12,19 @@ from dataclasses import dataclass
 from schemas.topics import Region
 from tests.faults import load, management
 from tests.faults.checker import Verdict
-from tests.faults.cluster import BESIDE, GATEWAY, RELAYS, SEARCHES, SERVED, Cluster
-from tests.faults.faults import GATEWAY_FAULTS, RELAY_FAULTS, SEARCH_FAULTS, SERVER_FAULTS, WORKER_FAULTS, Fault, Scene, ended_itself
+from tests.faults.cluster import BESIDE, GATEWAY, RELAYS, SEARCHES, SERVED, WEBHOOKS, Cluster
+from tests.faults.customers import customer
+from tests.faults.faults import (
+    GATEWAY_FAULTS,
+    RELAY_FAULTS,
+    SEARCH_FAULTS,
+    SERVER_FAULTS,
+    WEBHOOK_FAULTS,
+    WORKER_FAULTS,
+    Fault,
+    Scene,
+    ended_itself,
+)
 from tests.faults.trial import trial
 
 _RATE = 300.0
@@ -57,11 +68,12 @@ def deck(rng: random.Random, cards: Sequence[Draw]) -> Iterator[Draw]:
 
 
 def lanes(cluster: Cluster) -> list[list[Draw]]:
-    """A lane for each worker, relay and search sink with its links, the gateway, the servers: only faults of one part do not overlap."""
+    """A lane for each worker, relay and sink with its links, the gateway, the servers: only faults of one part do not overlap."""
     return [
         *([(name, kind, fault) for kind, fault in WORKER_FAULTS.items()] for name in cluster.workers),
         *([(name, kind, fault) for kind, fault in RELAY_FAULTS.items()] for name in RELAYS),
         *([(name, kind, fault) for kind, fault in SEARCH_FAULTS.items()] for name in SEARCHES),
+        *([(name, kind, fault) for kind, fault in WEBHOOK_FAULTS.items()] for name in WEBHOOKS),
         [(GATEWAY, kind, fault) for kind, fault in GATEWAY_FAULTS.items()],
         [(target, kind, fault) for kind, (target, fault) in SERVER_FAULTS.items()],
     ]
@@ -72,9 +84,10 @@ async def run(cluster: Cluster, seed: int, limits: Limits) -> Tally:
     tally = Tally()
     writers = [*load.everywhere(cluster, Region.US), *load.accounts(cluster.tenant(Region.EU, workspaces=3))]
     managers = [each for region in SERVED for each in await management.managers(cluster, region, _MANAGERS)]
-    async with trial(cluster, writers, f"run-{seed}", managers) as running:
+    customers = [await customer(cluster, region, f"{region}-{seed}") for region in SERVED]
+    async with trial(cluster, writers, f"run-{seed}", managers, customers) as running:
         async with (
-            load.load(running.client, writers, seed=seed, rate=_RATE),
+            load.load(running.client, running.writers, seed=seed, rate=_RATE),
             management.load(cluster.base_url, managers, running.calls, seed=seed),
         ):
             racing = [_race(cluster, random.Random(f"{seed}-{i}"), cards, limits, tally) for i, cards in enumerate(lanes(cluster))]

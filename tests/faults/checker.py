@@ -6,6 +6,7 @@ import asyncio
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import orjson
@@ -18,13 +19,14 @@ from schemas.chain import START, Head, advance, verify, verify_head
 from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.topics import Region, events_topic
-from tests.faults import keyed, search
+from tests.faults import hooks, keyed, search
 from tests.faults.ledger import Ledger, Outcome, Request
 from tests.faults.standing import DRAIN_SECONDS, Starts, drained, superuser, topic_ends
 
 if TYPE_CHECKING:
     from ops.kafka import ConsumerRecord
     from tests.faults.cluster import Cluster
+    from tests.faults.hooks import Hook
 
 _MAX_NAMED = 20
 
@@ -77,7 +79,13 @@ class Stored:
     """The ids of the events that others repeat, by theirs."""
 
 
-async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Sequence[str]], begin: Starts) -> Verdict:
+async def check(
+    cluster: Cluster,
+    ledger: Ledger,
+    regions: Mapping[Region, Sequence[str]],
+    begin: Starts,
+    endpoints: Mapping[Region, Sequence[Hook]] = MappingProxyType({}),
+) -> Verdict:
     """Check a run whose load has ended and whose faults are healed. ``regions`` holds the run's workspaces."""
     verdict = Verdict()
     took, missing = await drained(cluster, regions)
@@ -90,6 +98,7 @@ async def check(cluster: Cluster, ledger: Ledger, regions: Mapping[Region, Seque
         everything.append(stored)
         check_chains(stored, workspaces, verdict)
         await search.check(cluster, region, stored, verdict)
+        await hooks.check(cluster, region, endpoints.get(region, ()), stored, verdict)
         check_topic(region, await _read_topic(cluster, region, begin, workspaces), stored, verdict)
     check_promises(ledger, everything, verdict)
     return verdict

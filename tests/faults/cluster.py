@@ -1,4 +1,4 @@
-"""The stack that is hurt: an embedded one of its own, whose workers, relays, search sinks and gateway reach the servers through links."""
+"""The stack that is hurt: an embedded one of its own, whose workers, relays, sinks and gateway reach the servers through links."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from ops.local.stack import SERVERS, Stack
 from ops.local.state import State
 from schemas.topics import REGIONS, Region
 from tests.faults.link import Link
+from tests.support.receiver import Receiver, receiving
 from tests.support.stack import LocalStack
 
 SERVED = (Region.US, Region.EU)
@@ -36,11 +37,21 @@ RELAYS = ("relay", "relay-2")
 """Two, so that one takes over from the other."""
 SEARCHES = ("search", "search-2")
 """Two, so that they share the partitions out, again and again."""
-BESIDE = (*RELAYS, *SEARCHES)
+WEBHOOKS = ("webhooks", "webhooks-2")
+"""Two, each with a dispatcher, so that one takes over the other's deliveries."""
+BESIDE = (*RELAYS, *SEARCHES, *WEBHOOKS)
 """What runs beside the workers, whatever their number."""
 _SESSIONS = ("STREAMS_SESSION_TIMEOUT_SECONDS", "SINKS_SESSION_TIMEOUT_SECONDS")
 _PORT_SETTINGS = ("RELAY_HTTP_PORT", "SINKS_HTTP_PORT")
 _END_SECONDS = 40.0
+LEASE_SECONDS = 6.0
+"""Of a claimed delivery: as long as a session lives."""
+_TUNING = {
+    "WEBHOOK_RETRY_SECONDS": ",".join(["0.5"] * 18),  # one attempt less than there are at most
+    "WEBHOOK_TIMEOUT_SECONDS": "2",
+    "WEBHOOK_LEASE_SECONDS": str(LEASE_SECONDS),
+    "TAIL_LIFETIME_SECONDS": "15",
+}
 
 
 def worker(number: int) -> str:
@@ -52,14 +63,18 @@ WORKERS = tuple(worker(number) for number in range(1, MAX_WORKERS + 1))
 
 
 class Cluster(LocalStack):
-    """A running stack with links. ``workers`` are the ones that run when all is well."""
+    """A running stack with links. ``workers`` are the ones that run when all is well; webhooks may lead to ``receiver``."""
 
-    def __init__(self, parts: Stack, kafka_links: Mapping[str, Link], postgres_links: Mapping[str, Link], workers: int) -> None:
+    def __init__(
+        self, parts: Stack, receiver: Receiver, kafka_links: Mapping[str, Link], postgres_links: Mapping[str, Link], workers: int
+    ) -> None:
         super().__init__(parts)
+        self.receiver = receiver
         self.kafka_links = kafka_links
         self.postgres_links = postgres_links
         self.workers = WORKERS[:workers]
-        for part, second in ((apps.relay(parts.state), RELAYS[1]), (apps.search(parts.state), SEARCHES[1])):
+        seconds = {RELAYS[1]: apps.relay, SEARCHES[1]: apps.search, WEBHOOKS[1]: apps.webhooks}
+        for second, part in ((name, make(parts.state)) for name, make in seconds.items()):
             parts.runners[second] = Runner(parts.state, _another(part, second, parts.state))
         self._extra: dict[str, dict[str, str]] = {name: {} for name in (*WORKERS, *BESIDE, GATEWAY)}
         for name, extra in self._extra.items():
@@ -75,6 +90,8 @@ class Cluster(LocalStack):
 
         def environ(own: Mapping[str, str]) -> dict[str, str]:
             changed = {**own, **{f"KAFKA_BOOTSTRAP_{region}": kafka for region in REGIONS}}
+            if name in (GATEWAY, *WEBHOOKS):
+                changed |= _TUNING | {"EGRESS_ALLOW": f"127.0.0.1/32:{self.receiver.port}"}
             if name in self.postgres_links:
                 real, link = f":{self.state.port('postgres')}/", f":{self.postgres_links[name].port}/"
                 changed |= {key: value.replace(real, link) for key, value in own.items() if key.startswith("DATABASE_URL_")}
@@ -204,8 +221,9 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
             postgres = {name: Link(partial(state.port, "postgres")) for name in (*BESIDE, *WORKERS)}
             for link in (*kafka.values(), *postgres.values()):
                 await exits.enter_async_context(link.listening())
+            receiver = await exits.enter_async_context(receiving())
             stack = Stack(state, workers=MAX_WORKERS, supervise=False)
-            cluster = Cluster(stack, kafka, postgres, workers)
+            cluster = Cluster(stack, receiver, kafka, postgres, workers)
             exits.push_async_callback(asyncio.to_thread, stack.destroy)
             if kept := os.environ.get("HYRELOG_FAULT_LOGS"):
                 exits.callback(shutil.copytree, state.root / "log", kept, dirs_exist_ok=True)

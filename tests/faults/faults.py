@@ -14,10 +14,10 @@ from signal import SIGCONT, SIGKILL, SIGQUIT, SIGSTOP, SIGTERM, Signals
 
 import psutil
 
-from ops.faults import POINTS, RELAY_POINTS, SINK_POINTS
+from ops.faults import POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS
 from ops.local.process import wait_for
 from schemas.topics import Region
-from tests.faults.cluster import SESSION_SECONDS, WORKERS, Cluster
+from tests.faults.cluster import LEASE_SECONDS, SESSION_SECONDS, WORKERS, Cluster
 from tests.faults.link import Fate, Link, Trap, Way
 from tests.faults.standing import superuser
 
@@ -34,7 +34,7 @@ COMMIT = b"COMMIT;"
 
 _TERMINATE = (
     "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity "
-    "WHERE usename IN ('streams_local', 'relay_local', 'search_local') AND datname = current_database()"
+    "WHERE usename IN ('streams_local', 'relay_local', 'search_local', 'webhooks_local') AND datname = current_database()"
 )
 
 
@@ -217,7 +217,7 @@ async def added(scene: Scene) -> None:
 
 
 async def end_backends(scene: Scene) -> None:
-    """An administrator ends all database sessions of workers, relays and search sinks."""
+    """An administrator ends all database sessions of workers, relays and sinks."""
     for _ in range(int(_PATIENCE)):
         async with superuser(scene.cluster, Region.US) as connection:
             if await connection.fetchval(_TERMINATE):
@@ -277,6 +277,21 @@ SEARCH_FAULTS: Mapping[str, Fault] = {
     "search's Kafka link half-open": hang(_kafka, 2.0, 8.0),
     # A refill is a case of its own, as the topic has everything here.
     **{name: fault for name, fault in SEARCH_CRASHES.items() if name != "search dies at sink_in_refill"},
+}
+WEBHOOK_CRASHES: Mapping[str, Fault] = {f"webhooks dies at {point}": crash(point) for point in (*SINK_POINTS, *WEBHOOK_POINTS)}
+WEBHOOK_FAULTS: Mapping[str, Fault] = {
+    "webhooks kill -9": restart(SIGKILL),
+    "webhooks SIGTERM": restart(SIGTERM),
+    "webhooks frozen for a moment": freeze(0.5, 2.0),
+    "webhooks frozen beyond its leases": freeze(LEASE_SECONDS + 1.0, LEASE_SECONDS + 3.0),
+    "webhooks frozen before COMMIT": freeze_at(Way.TO_SERVER, COMMIT, *_BEYOND_BATCH),
+    "webhooks' COMMIT lost": lose(Fate.REQUEST_LOST),
+    "answer to webhooks' COMMIT lost": lose(Fate.ANSWER_LOST),
+    "webhooks' Postgres link cut": cut(_postgres),
+    "webhooks' Postgres link half-open": hang(_postgres, 2.0, 8.0),
+    "webhooks' Kafka link cut": cut(_kafka),
+    "webhooks' Kafka link half-open": hang(_kafka, 2.0, 8.0),
+    **{name: fault for name, fault in WEBHOOK_CRASHES.items() if name != "webhooks dies at sink_in_refill"},
 }
 GATEWAY_FAULTS: Mapping[str, Fault] = {
     "gateway kill -9": restart(SIGKILL),

@@ -93,6 +93,11 @@ class Receiver:
                 await asyncio.sleep(0.02)
         return found
 
+    def forget(self) -> None:
+        """Everything, before others come."""
+        self.received.clear()
+        self.answers.clear()
+
     async def handle(self, request: web.Request) -> web.StreamResponse:
         """Any request."""
         received = Received(request.path, request.headers.copy(), await request.read(), request.transport)
