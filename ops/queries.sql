@@ -28,7 +28,10 @@ INSERT INTO operator_decision (decided_by, action, detail) VALUES ($1, $2, $3::j
 
 -- name: list_dead
 -- What the sinks could not take, newest first (hyrelog dead-letters).
-SELECT 'search' AS sink, id, died_at, partition, record_offset, workspace_id, seq, reason FROM search_dead ORDER BY id DESC LIMIT $1
+(SELECT 'search' AS sink, id, died_at, partition, record_offset, workspace_id, seq, reason FROM search_dead ORDER BY id DESC LIMIT $1)
+UNION ALL
+(SELECT 'webhooks', id, died_at, partition, record_offset, workspace_id, seq, reason FROM webhook_dead ORDER BY id DESC LIMIT $1)
+ORDER BY died_at DESC, sink, id DESC LIMIT $1
 
 -- name: stale_secrets
 -- The webhooks that have a secret under another key than this one, by id, from behind one on (hyrelog rekey).

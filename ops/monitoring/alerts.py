@@ -27,7 +27,7 @@ class Alert(NamedTuple):
 
 def alerts(of: Metrics) -> tuple[Alert, ...]:
     """All rules."""
-    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of))
+    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of))
 
 
 def _ingest(of: Metrics) -> Iterator[Alert]:
@@ -163,6 +163,33 @@ def _sinks(of: Metrics) -> Iterator[Alert]:
     )
     jumped = moved(of.sink_gaps, "sink", "region", "reason", of='reason!="first_seen"')
     yield Alert("HyrelogSinkGaps", jumped, "0m", WARNING, f"{sink} found {{{{ $labels.reason }}}}", "sink-gaps")
+
+
+def _webhooks(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogWebhooksLate",
+        f"{level(of.webhook_due_age, 'region')} > 120",
+        "5m",
+        WARNING,
+        "Deliveries of {{ $labels.region }} are due and not made",
+        "webhooks-late",
+    )
+    yield Alert(
+        "HyrelogWebhooksRetried",
+        f"{rate(of.webhook_retries, 'region', 'error', window='5m')} > 0.1",
+        "10m",
+        WARNING,
+        "Dispatchers of {{ $labels.region }} can't go on: {{ $labels.error }}",
+        "webhooks-retried",
+    )
+    yield Alert(
+        "HyrelogWebhooksInterrupted",
+        f"{increase(of.webhook_interrupted, 'region')} + {increase(of.webhook_lost, 'region')} > 100",
+        "0m",
+        WARNING,
+        "Dispatchers of {{ $labels.region }} die or freeze in the midst of deliveries",
+        "webhooks-interrupted",
+    )
 
 
 def rules(of: Metrics) -> str:

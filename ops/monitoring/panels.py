@@ -35,7 +35,18 @@ class Row(NamedTuple):
 
 def rows(of: Metrics) -> tuple[Row, ...]:
     """The dashboard, from where a request comes in to where its event goes."""
-    return (_http(of), _ingest(of), _publishing(of), _chain(of), _trouble(of), _reading(of), _relay(of), _sinks(of), _sink_trouble(of))
+    return (
+        _http(of),
+        _ingest(of),
+        _publishing(of),
+        _chain(of),
+        _trouble(of),
+        _reading(of),
+        _relay(of),
+        _sinks(of),
+        _sink_trouble(of),
+        _webhooks(of),
+    )
 
 
 def _http(of: Metrics) -> Row:
@@ -169,6 +180,30 @@ def _sink_trouble(of: Metrics) -> Row:
             _panel("Dead letters", "cps", _rate(of.sink_dead, "sink", "region")),
             _panel("Retries", "cps", _rate(of.sink_retries, "sink", "region", "error")),
             _panel("Repeats and holes", "cps", *holes),
+        ),
+    )
+
+
+def _webhooks(of: Metrics) -> Row:
+    due = (_level(of.webhook_due, "region", called="due"), _level(of.webhook_waiting, "region", how="sum", called="claimed"))
+    trouble = (
+        _rate(of.webhook_interrupted, "region", called="interrupted"),
+        _rate(of.webhook_lost, "region", called="after the lease"),
+        _rate(of.webhook_retries, "region", "error", called="retried"),
+    )
+    return Row(
+        "Webhooks",
+        (
+            _panel(
+                "Attempts", "cps", _rate(of.webhook_attempts, "state", "region"), _rate(of.webhook_replayed, "region", called="replayed")
+            ),
+            _panel("Deliveries to be made", "short", *due),
+            _panel("Oldest that is due", "s", _level(of.webhook_due_age, "region")),
+            _panel("Time of an attempt", "s", *_quantiles(of.webhook_attempt_seconds, "region")),
+            _panel("Requests under way", "short", _level(of.webhook_in_flight, "region", how="sum")),
+            _panel("Endpoints that fail", "short", _level(of.webhook_failing_lanes, "region")),
+            _panel("Endpoints disabled", "cps", _rate(of.webhook_disabled, "reason", "region")),
+            _panel("Trouble of our own", "cps", *trouble),
         ),
     )
 
