@@ -1,6 +1,7 @@
 -- What was, is being and will be sent to an endpoint: webhook_due has what is still to be sent, webhook_attempt every attempt. A delivery's
 -- id begins with the time of its event's receipt, so both are in one order. Walks go down from $3 (exclusive) to $4, $5 deliveries at
--- most, and say of each what state it is in; the newest are in few partitions of webhook_attempt, as none is older than its delivery.
+-- most, and say of each what state it is in. What is due is asked for one by one: an EXISTS might be answered by reading all of it.
+-- No attempt is older than its delivery (but for two clocks), so partitions before it need not be looked at.
 
 -- name: is_webhook
 -- Whether the company has, or had, the endpoint.
@@ -29,8 +30,8 @@ LIMIT $5
 -- name: walk_tried
 -- Those that were attempted.
 SELECT tried.id,
-  CASE WHEN EXISTS (SELECT FROM webhook_due d WHERE d.webhook_id = $1 AND d.company_id = $2 AND d.id = tried.id) THEN 'DUE'
-  ELSE tried.state END AS state
+  CASE WHEN (SELECT d.kind FROM webhook_due d WHERE d.webhook_id = $1 AND d.company_id = $2 AND d.id = tried.id) IS NULL
+  THEN tried.state ELSE 'DUE' END AS state
 FROM (
   SELECT DISTINCT ON (delivery_id) delivery_id AS id, state FROM webhook_attempt
   WHERE webhook_id = $1 AND company_id = $2 AND delivery_id < $3 AND delivery_id >= $4
@@ -42,13 +43,13 @@ ORDER BY tried.id DESC
 -- name: walk_failed
 -- Those that have failed for good once; a replay may have been more lucky since.
 SELECT failed.id,
-  CASE WHEN EXISTS (SELECT FROM webhook_due d WHERE d.webhook_id = $1 AND d.company_id = $2 AND d.id = failed.id) THEN 'DUE'
-  ELSE (
+  CASE WHEN (SELECT d.kind FROM webhook_due d WHERE d.webhook_id = $1 AND d.company_id = $2 AND d.id = failed.id) IS NULL
+  THEN (
     SELECT state FROM webhook_attempt a
     WHERE a.webhook_id = $1 AND a.company_id = $2 AND a.delivery_id = failed.id
       AND a.attempted_at >= uuid_extract_timestamp(failed.id) - interval '1 hour'
     ORDER BY a.delivery_id DESC, a.attempted_at DESC LIMIT 1
-  ) END AS state
+  ) ELSE 'DUE' END AS state
 FROM (
   SELECT DISTINCT delivery_id AS id FROM webhook_attempt
   WHERE webhook_id = $1 AND company_id = $2 AND delivery_id < $3 AND delivery_id >= $4 AND state = 'FAILED'
