@@ -122,14 +122,17 @@ class Store:
         return [_rejection(row) for row in rows]
 
     @asynccontextmanager
-    async def acting(self, region: Region, company_id: str | None, action: str) -> AsyncIterator[Connection]:
-        """A transaction in a company's name, or in nobody's, committed when the block ends without an exception.
+    async def acting(
+        self, region: Region, company_id: str | None, action: str, parameters: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[Connection]:
+        """A transaction in a company's name, or in nobody's, committed when the block ends without an exception. In a company's it is
+        under PostgreSQL's ``parameters``.
 
         Raises ``Unavailable`` while the database is away; lost at its very end, it may have been committed all the same.
         """
         async with (
             self._reading(region, action) as connection,
-            connection.transaction() if company_id is None else tenant_transaction(connection, company_id),
+            connection.transaction() if company_id is None else tenant_transaction(connection, company_id, parameters=parameters),
         ):
             yield connection
 

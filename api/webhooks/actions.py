@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -152,9 +153,11 @@ class Webhooks:
         return delivery_id
 
     @asynccontextmanager
-    async def holding(self, act: Act, webhook_id: str, action: str) -> AsyncIterator[tuple[Connection, Webhook]]:
-        """A transaction in the company's name, and an endpoint that nobody else changes until its end."""
-        async with self._acting(act, action) as connection:
+    async def holding(
+        self, act: Act, webhook_id: str, action: str, parameters: Mapping[str, str] = MappingProxyType({})
+    ) -> AsyncIterator[tuple[Connection, Webhook]]:
+        """A transaction in the company's name under PostgreSQL's ``parameters``, and an endpoint that nobody else changes until its end."""
+        async with self._acting(act, action, parameters) as connection:
             yield connection, await self._hold(connection, act.caller, webhook_id)
 
     async def read(self, connection: Connection, caller: Principal, webhook_id: str) -> Webhook:
@@ -169,8 +172,8 @@ class Webhooks:
         await self._management.write(connection, act.attempt, act.attempt.done(webhook.target(), told))
 
     @asynccontextmanager
-    async def _acting(self, act: Act, action: str) -> AsyncIterator[Connection]:
-        async with self._store.acting(act.caller.region, act.caller.company_id, action) as connection:
+    async def _acting(self, act: Act, action: str, parameters: Mapping[str, str] = MappingProxyType({})) -> AsyncIterator[Connection]:
+        async with self._store.acting(act.caller.region, act.caller.company_id, action, parameters) as connection:
             await self._management.hold(connection, act.caller, act.address)
             yield connection
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from api.answers import time
+from api.finder import PLANNING
 from api.webhooks.actions import Act, Webhooks
 from api.webhooks.rows import Replay, Webhook
 from api.webhooks.wishes import ReplayWish
@@ -46,7 +47,8 @@ class Replays:
 
     async def begin(self, act: Act, webhook_id: str, wish: ReplayWish) -> Replay:
         """A replay for an enabled endpoint that has none under way. Raises ``ValidationFailed``, ``Conflict``, ``NotFound``."""
-        async with self._webhooks.holding(act, webhook_id, "replay_webhook") as (connection, webhook):
+        # Events are counted along the index of their times, whatever the planner knew when the table was small.
+        async with self._webhooks.holding(act, webhook_id, "replay_webhook", PLANNING) as (connection, webhook):
             if not webhook.enabled:
                 raise Conflict("The webhook is disabled: enable it first.")
             asked = await self._range(connection, act.caller.company_id, webhook, wish)

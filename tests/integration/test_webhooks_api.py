@@ -12,6 +12,7 @@ import pytest
 from api.app import create_app
 from ops.local.environment import Role
 from ops.sealing import Sealer
+from ops.tenancy.registry import open_registry
 from schemas.incoming import parse_time
 from schemas.webhooks import secret_key
 from tests.support.managing import Database, audit_workspace, bind
@@ -285,6 +286,26 @@ async def test_of_two_at_the_plans_last_place_one_wins(desk: Desk) -> None:
     statuses = [answer.status_code for answer in await asyncio.gather(*racing)]
     assert sorted(statuses) in ([200, 403], [201, 403])
     assert await desk.superuser.fetchval("SELECT count(*) FROM webhook WHERE company_id = $1 AND enabled", desk.tenant.id) == 3
+
+
+async def test_what_is_made_while_the_plan_goes_down_is_disabled_or_refused(desk: Desk, servers: LocalStack) -> None:
+    """Nobody slips in between."""
+
+    def go_down() -> None:
+        with open_registry(servers.settings(Role.ADMIN), desk.tenant.region) as registry:
+            registry.set_plan(desk.tenant.id, "FREE")
+
+    await desk.create()
+    async with desk.superuser.transaction():
+        await desk.superuser.execute("SELECT pg_advisory_xact_lock(hashtextextended('hyrelog.webhooks.' || $1::uuid, 0))", desk.tenant.id)
+        headers = {"Authorization": f"Bearer {desk.tenant.key}"}
+        creating = asyncio.create_task(desk.client.post(desk.place, headers=headers, json={"url": URL, "events": EVENTS}))
+        racing = [creating, asyncio.create_task(asyncio.to_thread(go_down))]
+        while await desk.superuser.fetchval("SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted") < len(racing):
+            await asyncio.sleep(0.02)
+    await asyncio.gather(*racing)
+    assert creating.result().status_code in (201, 403)
+    assert await desk.superuser.fetchval("SELECT count(*) FROM webhook WHERE company_id = $1 AND enabled", desk.tenant.id) == 0
 
 
 async def test_an_archived_workspace_gets_no_webhooks(desk: Desk) -> None:
