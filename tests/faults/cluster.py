@@ -7,6 +7,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from functools import partial
@@ -44,6 +45,7 @@ BESIDE = (*RELAYS, *SEARCHES, *WEBHOOKS)
 _SESSIONS = ("STREAMS_SESSION_TIMEOUT_SECONDS", "SINKS_SESSION_TIMEOUT_SECONDS")
 _PORT_SETTINGS = ("RELAY_HTTP_PORT", "SINKS_HTTP_PORT")
 _END_SECONDS = 40.0
+_THREADS = 32
 LEASE_SECONDS = 6.0
 """Of a claimed delivery: as long as a session lives."""
 _TUNING = {
@@ -213,6 +215,8 @@ def _listener_port(name: str) -> str:
 @asynccontextmanager
 async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
     """A cluster in a directory of its own, on free ports; deleted at the end but for the logs, if HYRELOG_FAULT_LOGS says where to."""
+    # A lane may wait in a thread for a minute. With no more threads than cores, what would start Kafka again would wait for one, too.
+    asyncio.get_running_loop().set_default_executor(ThreadPoolExecutor(max_workers=_THREADS))
     # Not pytest's tmp_path: PostgreSQL, run as another user when we are root, must be able to get there.
     with tempfile.TemporaryDirectory(prefix="hyrelog-faults-", ignore_cleanup_errors=True) as directory:
         state = State(Path(directory), fixed_ports=False)
