@@ -35,6 +35,8 @@ class Item(NamedTuple, Generic[Row]):
     """The seq that it follows in its chain; one less than its own but where Postgres has nothing in between."""
     row: Row | None
     reason: str = ""
+    is_nobodys: bool = False
+    """Not even read: of a workspace that the sink takes nothing of."""
 
     def dead(self, reason: str) -> Item[Row]:
         """The same, not to be stored."""
@@ -65,6 +67,8 @@ def in_order(items: Iterable[Item[Row]], heads: Mapping[str, int], dead_run: int
     rows: list[Row] = []
     letters: list[Letter] = []
     for item in items:
+        if item.is_nobodys:
+            continue
         if item.event is not None:
             head = reached.get(item.event.workspace_id, 0)
             if item.event.seq <= head:

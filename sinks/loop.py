@@ -80,6 +80,8 @@ class PartitionLoop(Generic[Row]):
         """As last seen."""
         self.trouble: Exception | None = None
         """What it could not go on for, until it does."""
+        self.taking: asyncio.Future[None] | None = None
+        """The batch that was last begun."""
         self._handle = handle
         self._store = store
         self._reader = reader
@@ -154,17 +156,22 @@ class PartitionLoop(Generic[Row]):
             async with self._gate:
                 self._faults.hit("sink_records_read")
                 with tracing.batch(self._tracer, "take", (record.headers for record in records), is_flag_known=False):
-                    await self._settle(await self._read((record.offset, record.value or b"") for record in records))
+                    await self._settle(await self._read(records))
         if self.position is not None and self.position.refill_from is not None:
             async with self._gate:
                 await self._refill_from(self.position.refill_from)
 
-    async def _read(self, records: Iterable[tuple[int, bytes]]) -> list[Item[Row]]:
+    async def _read(self, records: Sequence[Any]) -> list[Item[Row]]:
+        nobodys = await self._store.nobodys({record.key for record in records if record.key})
         items: list[Item[Row]] = []
         began = perf_counter()
-        for offset, value in records:
+        for record in records:
+            offset = record.offset
+            if record.key in nobodys:
+                items.append(Item(offset, None, 0, None, is_nobodys=True))
+                continue
             try:
-                event = open_event(value)
+                event = open_event(record.value or b"")
             except Undecodable as error:
                 items.append(Item(offset, None, 0, None, f"undecodable: {error}"))
             else:
@@ -212,6 +219,12 @@ class PartitionLoop(Generic[Row]):
                     items = [items[0].dead(reason)]
 
     async def _take(self, items: Sequence[Item[Row]]) -> None:
+        """A batch that was begun is ended, even if its partition is taken away meanwhile: what it commits has to be told of."""
+        self.taking = asyncio.ensure_future(self._commit(items))
+        self.taking.add_done_callback(_overlook)
+        await asyncio.shield(self.taking)
+
+    async def _commit(self, items: Sequence[Item[Row]]) -> None:
         began = perf_counter()
         async with self._store.transaction() as connection:
             position = await self._lock(connection)
@@ -251,9 +264,9 @@ class PartitionLoop(Generic[Row]):
             _LOG.error("dead letter", topic=self._store.topic, partition=self.partition, **letter._asdict())
             if letter.workspace_id is not None and letter.seq is not None:
                 self._passed[letter.workspace_id] = letter.seq
-        rows, dead = len(taken.rows), len(taken.letters)
+        rows, dead, nobodys = len(taken.rows), len(taken.letters), sum(item.is_nobodys for item in items)
         refilled = items[0].offset is None
-        self._metrics.took(rows, repeats=len(items) - rows - dead, dead=dead, refilled=refilled, seconds=seconds)
+        self._metrics.took(rows, repeats=len(items) - rows - dead - nobodys, dead=dead, refilled=refilled, seconds=seconds)
 
     async def _refill_from(self, after: UUID) -> None:
         """Refill a page, and remember up to which workspace nothing is missing."""
@@ -266,6 +279,12 @@ class PartitionLoop(Generic[Row]):
                 raise Moved
             await self._store.put_position(connection, self.partition, position._replace(refill_from=reached))
         self.position = position._replace(refill_from=reached)
+
+
+def _overlook(batch: asyncio.Future[None]) -> None:
+    """Nobody waits any more for a batch whose partition was taken away."""
+    if not batch.cancelled():
+        batch.exception()
 
 
 def _contradiction(position: Position | None, topic: Topic, bounds: Bounds) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from typing import Any, Generic, NamedTuple, Protocol, Self
 
@@ -78,15 +78,23 @@ async def _serve(name: str, describe: Describe, around: Surroundings) -> None:
     settings = around.settings
     stop = asyncio.Event()
     stop_on_signal(stop, grace=_GRACE_SECONDS)  # stored positions make a sudden end free
-    parts = {called: part for region in settings.regions for called, part in _parts(name, describe, around, region)}
-    checks: Mapping[str, health.Check] = {called: part.check for called, part in parts.items()}
+    regions = [dict(_parts(name, describe, around, region)) for region in settings.regions]
+    checks: Mapping[str, health.Check] = {called: part.check for parts in regions for called, part in parts.items()}
     app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, around.clock), around.metrics)
     async with AsyncExitStack() as exits:
         tracer = await exits.enter_async_context(tracing.opened(settings, f"hyrelog-{name}"))
-        for part in parts.values():
+        async with asyncio.TaskGroup() as working:
+            for parts in regions:
+                working.create_task(_work([*parts.values()], tracer, stop))
+            await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
+
+
+async def _work(parts: Sequence[Part], tracer: Tracer | None, stop: asyncio.Event) -> None:
+    """One region until the process is to end; regions end side by side, as each may take most of its grace."""
+    async with AsyncExitStack() as exits:
+        for part in parts:
             part.tracer = tracer
             await exits.enter_async_context(part)
-        await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
         await stop.wait()
 
 

@@ -28,6 +28,7 @@ _ANSWER_SECONDS = 5.0
 _ANSWER_AGE_SECONDS = 15.0
 _PAUSE_SECONDS = 2.0
 _STOP_SECONDS = 3.0
+_COMMIT_SECONDS = 1.0
 _AT_A_TIME = 2
 """So many partitions of a region have a batch in hand: one is read while another one is written."""
 STALLED_EXIT_CODE = 75
@@ -78,11 +79,14 @@ class RegionSink(Generic[Row]):
         return self
 
     async def __aexit__(self, *_exc: object) -> None:
-        """What is under way is given up: it was not committed."""
+        """Batches under way have a moment to be committed; then they are given up."""
         self._member.remove_done_callback(self._on_end)
         self._member.cancel()
+        taking = [loop.taking for loop in self._loops.values() if loop.taking is not None]
         self._revoke(set(self._tasks))
         await asyncio.gather(self._member, return_exceptions=True)
+        if taking:
+            await asyncio.wait(taking, timeout=_COMMIT_SECONDS)
         await self._exits.aclose()
 
     async def check(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Generic, NamedTuple, TypeVar
 from uuid import UUID
 
@@ -94,6 +94,10 @@ class SinkStore(ABC, Generic[Row]):
         """A connection in a transaction: committed when the block ends, rolled back when it raises."""
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection, connection.transaction():
             yield connection
+
+    async def nobodys(self, keys: Collection[bytes]) -> Collection[bytes]:  # noqa: ARG002 - of a sink that takes all events, none
+        """Of these keys of records, their workspaces' ids, those whose events it takes nothing of: they need not even be read."""
+        return ()
 
     async def lock_position(self, connection: Connection, partition: int) -> Position | None:
         """Take the partition's row lock, which serialises all who write for it; ``None`` when there is no row yet."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from uuid import UUID
 
 from ops.clock import Clock
@@ -17,6 +18,8 @@ _CLAIMED_AT_A_TIME = 200
 """An event may be as large as 128 KiB."""
 _ENDED_AT_A_TIME = 1000
 _LONGEST_PAUSE, _SHORTEST_PAUSE = 1.0, 0.02
+_PAUSES = 3.0
+"""A look that finds nothing is followed by a pause of at least so many times its length, so that many endpoints cost no more than few."""
 _FIRST = UUID(int=0)
 
 
@@ -41,6 +44,7 @@ class Claims:
     async def turn(self) -> None:
         """Look at all endpoints that have something to be sent, then sleep. Raises what Postgres raises."""
         self._wake.clear()
+        began = self._clock.monotonic()
         pause, late, is_more = _LONGEST_PAUSE, 0.0, False
         after = _FIRST
         while True:
@@ -54,16 +58,14 @@ class Claims:
         self._sending.shed()
         self._metrics.standing(self._sending.lanes, late=late)
         if not is_more:
-            await self._sleep(pause)
+            least = max(_SHORTEST_PAUSE, _PAUSES * (self._clock.monotonic() - began))
+            await asyncio.sleep(least)  # also, lanes that fill and empty fast don't ask for each delivery anew
+            await self._doze(pause - least)
 
-    async def _sleep(self, seconds: float) -> None:
-        await asyncio.sleep(_SHORTEST_PAUSE)  # lanes that fill and empty fast don't ask for each delivery anew
-        if seconds > _SHORTEST_PAUSE:
-            try:
-                async with asyncio.timeout(seconds - _SHORTEST_PAUSE):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
+    async def _doze(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(max(0.0, seconds)):
+                await self._wake.wait()
 
     async def _look(self, page: Sequence[Standing]) -> bool:
         """Take in hand what is due to a page of endpoints; whether there may be more that there is room for."""

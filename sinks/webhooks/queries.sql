@@ -15,6 +15,10 @@ SET topic_id = excluded.topic_id, next_offset = excluded.next_offset, refill_fro
 -- No endpoint is made or enabled until the batch is committed, or it was so before: else it might miss events from its first one on.
 SELECT pg_advisory_xact_lock_shared(hashtextextended('hyrelog.webhooks.begin', 0))
 
+-- name: with_endpoints
+-- Those of the workspaces that ever had an endpoint.
+SELECT workspace_id FROM webhook_head WHERE workspace_id = ANY($1::uuid[])
+
 -- name: heads
 -- The last event that the sink is done with, by workspace; where there never was an endpoint, nobody is to be told of any.
 SELECT c.workspace_id, coalesce(h.seq, c.seq) FROM chain_head c LEFT JOIN webhook_head h USING (workspace_id)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 from ops.db import Connection, Pool, load_queries
 from schemas.event import StoredEvent
+from schemas.ids import is_uuid
 from schemas.topics import Region
 from schemas.webhooks import Kind, delivery_id
 from sinks.store import AfterCommit, SinkStore
@@ -50,6 +51,17 @@ class WebhookStore(SinkStore[StoredEvent]):
         """Without an ``intake`` all that is due waits for whoever claims it."""
         super().__init__(region, pool, load_queries("sinks.webhooks"))
         self._intake = intake
+
+    async def nobodys(self, keys: Collection[bytes]) -> Collection[bytes]:
+        """Those of workspaces that never had an endpoint: most, and reading an event is most of what it costs.
+
+        An endpoint that is made after this begins behind all that these records can hold.
+        """
+        named = {key.decode(): key for key in keys if is_uuid(key.decode(errors="replace"))}
+        async with self.transaction() as connection:
+            await connection.execute(self._sql["hold_endpoints"])
+            rows = await connection.fetch(self._sql["with_endpoints"], list(named))
+        return set(named.values()) - {named[str(row[0])] for row in rows}
 
     async def heads(self, connection: Connection, workspaces: Iterable[str]) -> dict[str, int]:
         """The last event that the sink is done with, of each workspace. Holds back who makes or enables an endpoint."""

@@ -64,7 +64,7 @@ class _Reader:
     """A log of these values, which begins at offset 10."""
 
     def __init__(self, *values: bytes | None) -> None:
-        self._records = [SimpleNamespace(offset=10 + place, value=value, headers=()) for place, value in enumerate(values)]
+        self._records = [SimpleNamespace(offset=10 + place, key=None, value=value, headers=()) for place, value in enumerate(values)]
 
     def seek(self, partition: int, offset: int) -> None:
         pass
