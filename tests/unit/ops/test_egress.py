@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import gzip
+import socket
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -366,6 +367,13 @@ class TestAnswer:
         async with receiving(answering(begun)) as receiver, open_to(receiver) as egress:
             with pytest.raises(TimedOut):
                 await post(egress, receiver.url(), 0.2)
+
+    async def test_a_receiver_that_reads_nothing_is_timed_out(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as deaf:
+            receiver = Receiver(deaf.getsockname()[1])
+            async with open_to(receiver) as egress:
+                with pytest.raises(TimedOut):
+                    await egress.post(receiver.url(), bytes(16 << 20), {}, 0.3)
 
     @pytest.mark.parametrize(
         "torn",
