@@ -31,6 +31,7 @@ _KINDS = {
     Kind.SERVER: SpanKind.SERVER,
     Kind.PRODUCER: SpanKind.PRODUCER,
     Kind.CONSUMER: SpanKind.CONSUMER,
+    Kind.CLIENT: SpanKind.CLIENT,
 }
 
 

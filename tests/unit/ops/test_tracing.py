@@ -145,6 +145,17 @@ async def test_spans_reach_the_collector_as_they_were_and_are_sent_at_the_end(sp
     assert (told.links, told.attributes) == ((other[:2],), {"events": 3})
 
 
+async def test_spans_of_each_kind_can_be_sent() -> None:
+    """One that can't would take the work it is about down with it."""
+    with collecting() as collector:
+        exporter = Exporter(collector.url, "hyrelog-test")
+        made = Tracer(exporter.emit, ratio=1, clock=Ticking())
+        for kind in Kind:
+            made.end(made.start("x", kind))
+        await exporter.close()
+        assert {told.kind for told in collector.spans} == {kind.value for kind in Kind}
+
+
 def test_a_collector_that_is_away_holds_up_nobody() -> None:
     """Ten times what the queue holds is taken at once, and the end of the process waits two seconds. A process of its own, as the
     exporter goes on trying with a randomness that hypothesis forbids others meanwhile."""
