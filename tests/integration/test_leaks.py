@@ -33,7 +33,7 @@ from tests.support.managing import LOOPBACK
 from tests.support.posting import BATCH, LEAST, Producer
 from tests.support.stack import LocalStack
 
-OURS = ("gateway", "worker-1", "relay", "search")
+OURS = ("gateway", "worker-1", "relay", "search", "webhooks")
 MAY_HOLD = {
     ("events", "actor"),
     ("events", "resource"),
@@ -47,6 +47,8 @@ MAY_HOLD = {
     ("event_key", "key"),
     ("key_claim", "key"),
     ("api_key", "name"),
+    ("webhook", "url"),
+    ("webhook", "description"),
 }
 """Columns that are there to keep what customers sent. Search holds hashes of it alone."""
 PATIENCE = 30.0
@@ -87,6 +89,7 @@ def aftermath(traced_stack: tuple[LocalStack, Collector]) -> Aftermath:
         _bad(producer, planted)
         _odd(stack, producer, planted)
         _manage(producer, planted)
+        _hook(producer, planted)
         _complain(stack, planted)
         traces = producer.post(LEAST, prefer="wait=30").headers["x-trace-id"]
     collector.wait(traces, 2)
@@ -189,6 +192,21 @@ def _manage(producer: Producer, planted: Planted) -> None:
     assert client.post(path, json={planted.word("member"): 1}, headers=company).status_code == 400
 
 
+def _hook(producer: Producer, planted: Planted) -> None:
+    """A webhook that is sent to, whether anybody is there or not."""
+    client, company, word = producer.client, {"Authorization": f"Bearer {producer.tenant.key}"}, planted.word
+    path, events = f"/v1/workspaces/{producer.workspace.id}/webhooks", ["AUDIT_EVENT_CREATED"]
+    wish = {"url": f"https://hooks.invalid/{word('webhook.path')}?token={word('webhook.query')}", "events": events}
+    made = client.post(path, json=wish | {"description": word("webhook.description")}, headers=company)
+    assert made.status_code == 201, made.text
+    webhook = f"/v1/webhooks/{made.json()['id']}"
+    rotated = client.post(f"{webhook}/rotate-secret", headers=company)
+    planted.words |= {"SECRET made webhook": made.json()["secret"], "SECRET rotated webhook": rotated.json()["secret"]}
+    assert client.post(path, json=wish | {"url": f"http://{word('webhook.bad')}/"}, headers=company).status_code == 400
+    assert client.post(f"{webhook}/test", headers=company).status_code == 202
+    assert wait_for(lambda: client.get(f"{webhook}/deliveries?status=RETRYING", headers=company).json()["data"], PATIENCE)
+
+
 def _complain(stack: LocalStack, planted: Planted) -> None:
     """PostgreSQL's own log: errors whose DETAIL, CONTEXT and statement hold rows."""
     word, too_long = planted.word, "x" * 200
@@ -251,7 +269,18 @@ def found_in(text: bytes, words: dict[str, str]) -> list[str]:
 def test_everything_planted_was_looked_at(aftermath: Aftermath) -> None:
     """What must be there is there: else the other tests would pass on nothing."""
     stored = b"".join(aftermath.columns.values())
-    kept = ("actor.id", "actor.email", "actor.name", "metadata", "user-agent", "idempotency-key", "idempotencyKey", "poison", "key.name")
+    kept = (
+        "actor.id",
+        "actor.email",
+        "actor.name",
+        "metadata",
+        "user-agent",
+        "idempotency-key",
+        "idempotencyKey",
+        "poison",
+        "key.name",
+        "webhook.query",
+    )
     assert found_in(stored, {place: aftermath.personal[place] for place in kept}) == list(kept)
     assert set(OURS) <= set(aftermath.logs)
     assert all(aftermath.logs[name] for name in ("gateway", "postgres"))
@@ -275,7 +304,8 @@ def test_personal_values_are_only_where_events_are_kept(aftermath: Aftermath) ->
 
 
 def test_no_secret_is_in_the_databases(aftermath: Aftermath) -> None:
-    made = {"made key": aftermath.personal["SECRET made key"]}
+    made = {place: word for place, word in aftermath.personal.items() if place.startswith("SECRET ")}
+    assert len(made) == 3
     assert found_in(aftermath.dump + b"".join(aftermath.columns.values()), aftermath.secrets | made) == []
 
 

@@ -51,6 +51,10 @@ OWNERS = {
     "event_key": "company_id",
     "event_alias": "company_id",
     "rejected": "company_id",
+    "webhook": "company_id",
+    "webhook_due": "company_id",
+    "webhook_attempt": "company_id",
+    "webhook_replay": "company_id",
 }
 
 
@@ -96,7 +100,25 @@ async def _side(servers: LocalStack, superuser: Database) -> Side:
         chain.first_offset,
         tenant.workspaces[0].id,
     )
+    await _webhook(superuser, tenant)
     return Side(tenant, frozenset(stored))
+
+
+async def _webhook(superuser: Database, tenant: Tenant) -> None:
+    """An endpoint, a delivery that is due to it, an attempt, and a replay."""
+    place = (uuid4(), tenant.id, tenant.workspaces[0].id)
+    await superuser.execute("SELECT webhook_days(30)")
+    for table, columns, values in (
+        ("webhook", "id, company_id, workspace_id, url, events, from_seq, secret", "$1, $2, $3, 'https://example.org/', '{X}', 1, ''"),
+        ("webhook_due", "webhook_id, company_id, workspace_id, id, kind, due_at", "$1, $2, $3, uuidv7(), 'TEST', now()"),
+        (
+            "webhook_attempt",
+            "webhook_id, company_id, workspace_id, delivery_id, kind, attempt, attempted_at, state",
+            "$1, $2, $3, uuidv7(), 'TEST', 1, now(), 'SUCCEEDED'",
+        ),
+        ("webhook_replay", "webhook_id, company_id, workspace_id, id, from_seq, to_seq", "$1, $2, $3, uuidv7(), 1, 1"),
+    ):
+        await superuser.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", *place)
 
 
 @pytest.fixture
@@ -248,7 +270,10 @@ async def test_a_workspace_keys_caller_sees_its_workspace_alone(pool: Pool, side
     assert [row[0] for row in found] == [workspace]
 
 
-@pytest.mark.parametrize(("table", "seen"), [("api_key_use", 1), ("management_use", 0)])
+COMPANYS = ("management_use", "webhook", "webhook_due", "webhook_attempt", "webhook_replay")
+
+
+@pytest.mark.parametrize(("table", "seen"), [("api_key_use", 1), *((table, 0) for table in COMPANYS)])
 async def test_a_workspace_keys_caller_sees_nothing_of_its_companys_other_keys(
     pool: Pool, sides: tuple[Side, Side], table: str, seen: int
 ) -> None:
@@ -269,6 +294,10 @@ async def test_another_companys_workspace_is_nothing(pool: Pool, sides: tuple[Si
         "INSERT INTO api_key (id, company_id, key_hash, prefix, name) VALUES (uuidv7(), $1, sha256('x'), 'x', 'x')",
         "INSERT INTO management_use VALUES ($1, now(), 1) ON CONFLICT (company_id) DO UPDATE SET operations = 0",
         "INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES (uuidv7(), $1, uuidv7(), '')",
+        "INSERT INTO webhook (id, company_id, workspace_id, url, events, from_seq, secret) VALUES ($1, $1, $1, 'x', '{X}', 1, '')",
+        "INSERT INTO webhook_head VALUES (uuidv7(), $1, 0)",
+        "INSERT INTO webhook_due VALUES (uuidv7(), uuidv7(), $1, uuidv7(), NULL, NULL, 'TEST', now())",
+        "INSERT INTO webhook_replay (webhook_id, company_id, workspace_id, id, event_ids) VALUES (uuidv7(), $1, uuidv7(), uuidv7(), '{}')",
     ],
 )
 async def test_nothing_is_written_in_another_companys_name(pool: Pool, sides: tuple[Side, Side], statement: str) -> None:
