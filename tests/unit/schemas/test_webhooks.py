@@ -134,12 +134,12 @@ class TestSignatures:
         )
         assert signed["x-hyrelog-signature"] == plain(old, body)
 
-    @pytest.mark.parametrize(
-        "change", [{"webhook-id": ID[:-1] + "b"}, {"webhook-timestamp": str(int(time.time()) + 1)}, {"webhook-signature": "v1,AAAA"}]
-    )
-    def test_id_and_time_are_signed_too(self, change: dict[str, str]) -> None:
-        secret = make_secret(bytes(range(32)))
-        assert not accepts(secret, b"{}", headers(Secrets(secret), b"{}", int(time.time()) - 1) | change)
+    def test_id_and_time_are_signed_too(self) -> None:
+        secret, now = make_secret(bytes(range(32))), int(time.time())
+        good = headers(Secrets(secret), b"{}", now)
+        assert accepts(secret, b"{}", good)
+        for change in ({"webhook-id": ID[:-1] + "b"}, {"webhook-timestamp": str(now - 1)}, {"webhook-signature": "v1,AAAA"}):
+            assert not accepts(secret, b"{}", good | change)
 
     def test_stay_what_they_are(self) -> None:
         """A request that was written down: neither scheme may drift."""
