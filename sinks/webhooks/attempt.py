@@ -88,8 +88,8 @@ class Sender:
         return Result(delivery, state, began, ended, failures, pause, True, answered.status, answered.error, answered.body_hash)
 
     def _pause(self, delivery: Delivery, answered: _Answered, failures: int) -> float | None:
-        """Seconds to the next attempt. A test has one; nor does who is gone for good want another."""
-        if delivery.kind is Kind.TEST or answered.status == GONE or delivery.attempt >= MAX_ATTEMPTS:
+        """Seconds to the next attempt. Who is gone for good wants none."""
+        if answered.status == GONE or delivery.attempt >= MAX_ATTEMPTS:
             return None
         return next_delay(failures, self._steps, answered.retry_after, _jitter(delivery))
 
@@ -100,8 +100,7 @@ class Sender:
 
 def interrupted(delivery: Delivery, began: float, now: float) -> Result:
     """An attempt that this process can't await the end of."""
-    is_last = delivery.attempt >= MAX_ATTEMPTS or delivery.kind is Kind.TEST
-    state, pause = (State.FAILED, None) if is_last else (State.RETRYING, 0.0)
+    state, pause = (State.FAILED, None) if delivery.attempt >= MAX_ATTEMPTS else (State.RETRYING, 0.0)
     return Result(delivery, state, began, now, delivery.failures, pause, sent=False, error=Failure.INTERRUPTED)
 
 

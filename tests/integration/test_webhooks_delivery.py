@@ -14,12 +14,17 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
+from ops.db import load_queries
+from ops.local.environment import Role
 from ops.settings import Settings
 from schemas.webhooks import delivery_id
-from tests.support.delivering import FAST, Scene, dispatching, scene, value
+from sinks.retry import Fate, retry_dead
+from sinks.webhooks.handle import handle
+from sinks.webhooks.store import WebhookStore
+from tests.support.delivering import FAST, Scene, dispatching, reconnected, scene, value
 from tests.support.managing import Database, told
 from tests.support.receiver import Received, cut, hang, status
-from tests.support.sinking import forget_records, until
+from tests.support.sinking import REGION, forget_records, until
 from tests.support.stack import LocalStack
 
 
@@ -277,12 +282,12 @@ async def test_an_endpoint_that_was_disabled_gets_tests_alone(stage: Scene, sett
         assert (json.loads(got[0].body)["type"], got[0].data) == ("WEBHOOK_TEST", {"webhookId": hook.id})
 
 
-async def test_a_test_is_tried_once_and_says_nothing_of_the_endpoint(stage: Scene, settings: Settings) -> None:
+async def test_a_test_says_nothing_of_the_endpoint(stage: Scene, settings: Settings) -> None:
     chain = stage.chain()
     hook = await stage.hook(chain, "/hook")
     stage.receiver.answers["/hook"] = status(410)
     await stage.test(chain, hook)
-    async with dispatching(settings):
+    async with dispatching(settings, sink=False):
         (made,) = await stage.over(hook, 1)
     assert (made["kind"], made["state"], made["response_status"]) == ("TEST", "FAILED", 410)
     row = await stage.row(hook)
@@ -313,3 +318,59 @@ async def test_an_event_that_is_gone_is_given_up(stage: Scene, settings: Setting
         made = await stage.over(hook, 2)
     assert sorted((each["state"], each["error"]) for each in made if each["error"]) == [("FAILED", "EVENT_GONE")]
     assert [each.data["seq"] for each in stage.receiver.at("/hook")] == [2]
+
+
+async def test_an_endpoint_that_is_being_made_misses_no_event(stage: Scene, settings: Settings) -> None:
+    """Else a batch that did not see it yet would pass over events that it was promised: so batches wait for its transaction."""
+    chain = stage.chain()
+    await stage.hook(chain, "/old")
+    async with dispatching(settings), reconnected(stage) as maker:
+        await stage.tell(chain, chain.events(1))
+        await stage.receiver.until("/old", 1)
+        async with maker.database.transaction():
+            await maker.database.execute(load_queries("api.webhooks")["hold_sink"])
+            await maker.hook(chain, "/new")
+            await stage.tell(chain, chain.events(1))
+
+            async def is_waited_for() -> bool:
+                return bool(
+                    await stage.database.fetchval("SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND NOT granted)")
+                )
+
+            await until(is_waited_for)
+        (got,) = await stage.receiver.until("/new", 1)
+    assert got.data["seq"] == 2
+
+
+async def test_events_of_workspaces_without_endpoints_are_passed_over(stage: Scene, settings: Settings) -> None:
+    """Unread, and without a hole in what the sink knows of the topic; from its first endpoint on a workspace is told of."""
+    quiet, loud = stage.chain(), stage.chain()
+    await stage.hook(loud, "/loud")
+    async with dispatching(settings) as metrics:
+        before = value(metrics, "hyrelog_sink_repeated_records_total", sink="webhooks")
+        await stage.tell(quiet, quiet.events(50))
+        await stage.topic.put(quiet.workspace_id, [b"garbage"])
+        await stage.tell(loud, loud.events(1))
+        await stage.receiver.until("/loud", 1)
+        await stage.hook(quiet, "/quiet")
+        await stage.tell(quiet, quiet.events(1))
+        (got,) = await stage.receiver.until("/quiet", 1)
+        assert value(metrics, "hyrelog_sink_repeated_records_total", sink="webhooks") == before
+        assert value(metrics, "hyrelog_sink_gaps_total", sink="webhooks", reason="truncated") == 0
+    assert got.data["seq"] == 51
+
+
+async def test_a_dead_letter_that_is_tried_again_is_delivered(stage: Scene, settings: Settings) -> None:
+    """And moves nothing back: what the sink took since is not told a second time."""
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    await stage.tell(chain, chain.events(3))
+    await stage.database.execute("UPDATE webhook_head SET seq = 3 WHERE workspace_id = $1", chain.workspace_id)
+    letter = "INSERT INTO webhook_dead (topic, partition, workspace_id, seq, reason) VALUES ('hyrelog.us.events', 0, $1, 2, 'test')"
+    await stage.database.execute(letter, chain.workspace_id)
+    counts = await retry_dead("webhooks", handle, WebhookStore, stage.servers.settings(Role.OWNER), REGION, "mended")
+    assert counts[Fate.TAKEN] == 1
+    async with dispatching(settings):
+        await stage.tell(chain, chain.events(1))
+        await stage.over(hook, 2)
+    assert sorted(each.data["seq"] for each in stage.receiver.at("/hook")) == [2, 4]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
@@ -13,7 +13,8 @@ from sinks.webhooks.lanes import Bounds, Lanes
 from sinks.webhooks.model import Delivery
 
 BOUNDS = Bounds(concurrency=4, in_flight=10, window=10.0)
-NAMES = st.sampled_from([f"hook-{number}" for number in range(6)])
+FEW = Bounds(concurrency=2, in_flight=4, window=10.0)
+NAMES = st.sampled_from(["hook-1", "hook-2", "hook-3"])
 
 
 def _delivery(webhook_id: str, number: int = 0, claimed_at: float = 0.0) -> Delivery:
@@ -48,7 +49,7 @@ class Course(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.lanes = Lanes(BOUNDS)
+        self.lanes = Lanes(FEW)
         self.waiting: list[Delivery] = []
         self.under_way: list[Delivery] = []
         self.failing: set[str] = set()
@@ -63,19 +64,36 @@ class Course(RuleBasedStateMachine):
             self.waiting.append(delivery)
             self.lanes.put(delivery)
 
-    @rule()
-    def begin(self) -> None:
-        delivery = self.lanes.next()
-        if delivery is None:
-            return
-        own = [each for each in self.waiting if each.webhook_id == delivery.webhook_id]
-        assert delivery is own[0]
-        assert sum(each.webhook_id == delivery.webhook_id for each in self.under_way) < self.limit(delivery.webhook_id)
-        self.waiting.remove(delivery)
-        self.under_way.append(delivery)
+    @rule(times=st.integers(1, 12))
+    def begin(self, times: int) -> None:
+        for _ in range(times):
+            delivery = self.lanes.next()
+            if delivery is None:
+                assert not any(map(self.must_go, {each.webhook_id for each in self.waiting}))
+                return
+            own = [each for each in self.waiting if each.webhook_id == delivery.webhook_id]
+            assert delivery is own[0]
+            assert self.may_go(delivery.webhook_id)
+            self.waiting.remove(delivery)
+            self.under_way.append(delivery)
+
+    def may_go(self, name: str) -> bool:
+        if name in self.failing:
+            return self.count(name) == 0 and self.failing_under_way() < FEW.in_flight // 2
+        return self.count(name) < FEW.concurrency
+
+    def must_go(self, name: str) -> bool:
+        has_room = len(self.under_way) < FEW.in_flight and self.count(name) == 0
+        return has_room and (name not in self.failing or self.failing_under_way() < FEW.in_flight // 2)
+
+    def count(self, name: str) -> int:
+        return sum(each.webhook_id == name for each in self.under_way)
+
+    def failing_under_way(self) -> int:
+        return sum(each.webhook_id in self.failing for each in self.under_way)
 
     @precondition(lambda self: self.under_way)
-    @rule(data=st.data(), seconds=st.floats(0.001, 10), succeeded=st.sampled_from([True, False, None]))
+    @rule(data=st.data(), seconds=st.floats(0.001, 1.9), succeeded=st.sampled_from([True, False, None]))
     def end(self, data: st.DataObject, seconds: float, succeeded: bool | None) -> None:
         delivery = data.draw(st.sampled_from(self.under_way))
         self.under_way.remove(delivery)
@@ -87,7 +105,7 @@ class Course(RuleBasedStateMachine):
     def wait(self, seconds: float) -> None:
         self.now += seconds
         late = self.lanes.late(self.now)
-        assert {each.id for each in late} == {each.id for each in self.waiting if each.claimed_at < self.now - BOUNDS.window}
+        assert {each.id for each in late} == {each.id for each in self.waiting if each.claimed_at < self.now - FEW.window}
         self.waiting = [each for each in self.waiting if each not in late]
 
     @rule(names=st.sets(NAMES))
@@ -96,27 +114,16 @@ class Course(RuleBasedStateMachine):
         assert {each.id for each in dropped} == {each.id for each in self.waiting if each.webhook_id in names}
         self.waiting = [each for each in self.waiting if each.webhook_id not in names]
 
-    @rule()
-    def nothing_that_may_begin_is_left_behind(self) -> None:
-        """With no request under way that could explain it, somebody's turn it must be."""
-        if self.waiting and not self.under_way:
-            delivery = self.lanes.next()
-            assert delivery is not None
-            self.waiting.remove(delivery)
-            self.under_way.append(delivery)
-
-    def limit(self, name: str) -> int:
-        return 1 if name in self.failing else BOUNDS.concurrency
-
     @invariant()
     def counts_agree(self) -> None:
         assert (self.lanes.waiting, self.lanes.under_way) == (len(self.waiting), len(self.under_way))
         assert self.lanes.held_bytes == sum(each.size for each in (*self.waiting, *self.under_way))
-        assert self.lanes.under_way <= BOUNDS.in_flight
+        assert self.lanes.under_way <= FEW.in_flight
         assert self.lanes.failing == len(self.failing)
 
 
 TestCourse = Course.TestCase
+TestCourse.settings = settings(max_examples=200)
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=8))
@@ -153,14 +160,26 @@ def test_slow_endpoints_share_that_half() -> None:
     assert len(_drained(lanes)) == BOUNDS.in_flight // 2
 
 
-def test_failing_ones_are_not_starved_by_good_ones() -> None:
+def test_a_slow_endpoint_gets_one_request_at_a_time() -> None:
     lanes = Lanes(BOUNDS)
-    _prove(lanes, "good")
-    _prove(lanes, "bad", times=1, succeeded=False)
-    for each in range(100):
-        lanes.put(_delivery("good", each))
-    lanes.put(_delivery("bad"))
-    assert "bad" in {each.webhook_id for each in _drained(lanes)}
+    _flood(lanes, [_prove(lanes, "slow", seconds=9.0)])
+    assert len(_drained(lanes)) == 1
+
+
+def test_failing_ones_are_not_starved_by_good_ones() -> None:
+    """Not even by as many as could use all requests for themselves."""
+    lanes = Lanes(BOUNDS)
+    good = [_prove(lanes, f"good-{number}") for number in range(4)]
+    bad = _prove(lanes, "bad", times=1, succeeded=False)
+    _flood(lanes, good)
+    under_way = _drained(lanes)
+    _flood(lanes, [bad])
+    seen: list[str] = []
+    for _ in range(4):
+        lanes.ended(under_way.pop(0), seconds=0.01, succeeded=True)
+        under_way += _drained(lanes)
+        seen.append(under_way[-1].webhook_id)
+    assert "bad" in seen
 
 
 def test_an_endpoint_shows_itself_good_before_it_gets_many_requests_at_a_time() -> None:
@@ -177,13 +196,14 @@ def test_an_endpoint_shows_itself_good_before_it_gets_many_requests_at_a_time() 
     assert set(under_way[3:]) == {BOUNDS.concurrency}
 
 
-def test_one_failure_leaves_one_request_at_a_time() -> None:
+def test_after_a_failure_an_endpoint_begins_anew_with_one_request_at_a_time() -> None:
     lanes = Lanes(BOUNDS)
     _prove(lanes, "hook")
     _prove(lanes, "hook", times=1, succeeded=False)
-    for each in range(10):
-        lanes.put(_delivery("hook", each))
-    assert len(_drained(lanes)) == 1
+    _flood(lanes, ["hook"])
+    (begun,) = _drained(lanes)
+    lanes.ended(begun, seconds=0.01, succeeded=True)
+    assert len(_drained(lanes)) == 2
 
 
 def test_what_the_endpoints_row_says_counts_before_the_first_attempt() -> None:

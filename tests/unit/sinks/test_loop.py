@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from asyncio import Semaphore
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -18,11 +20,13 @@ from ops.db import Connection, Pool
 from ops.faults import FaultPoints
 from ops.kafka import Bounds, Topic
 from ops.metrics import Metrics
+from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.topics import Region
 from sinks.gauge import SinkMetrics
 from sinks.loop import PartitionLoop
-from sinks.store import Letter, Position, SinkStore
+from sinks.store import AfterCommit, Letter, Position, SinkStore
+from tests.support.chains import Chain
 
 TOPIC = UUID(int=7)
 
@@ -38,11 +42,19 @@ class _Store(SinkStore[str]):
         super().__init__(Region.US, cast("Pool", None), {})
         self.position = position
         self.letters: list[Letter] = []
+        self.log: list[str] = []
+        """Commits, and the rows that were told of."""
+        self.committing = asyncio.Event()
+        self.may_commit = asyncio.Event()
+        self.may_commit.set()
         self._trouble = trouble
 
     @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Connection]:
         yield cast("Connection", None)
+        self.committing.set()
+        await self.may_commit.wait()
+        self.log.append("commit")
 
     async def lock_position(self, connection: Connection, partition: int) -> Position:
         trouble, self._trouble = self._trouble, None
@@ -56,8 +68,12 @@ class _Store(SinkStore[str]):
     async def bury(self, connection: Connection, partition: int, letters: Sequence[Letter]) -> None:
         self.letters += letters
 
-    async def insert(self, connection: Connection, rows: Sequence[str]) -> None:
-        """No case has a row."""
+    async def insert(self, connection: Connection, rows: Sequence[str]) -> AfterCommit | None:
+        """Tell when that is committed."""
+        return partial(self.log.extend, rows)
+
+    async def heads(self, connection: Connection, workspaces: Iterable[str]) -> dict[str, int]:
+        return {}
 
 
 class _Reader:
@@ -82,12 +98,19 @@ def _handle(event: StoredEvent) -> str:
 
 async def _run(store: _Store, reader: _Reader, ends: Sequence[int]) -> Metrics:
     """Until the log has no more; ``ends`` are its ends, one each time that it is asked."""
-    metrics, left = Metrics(CollectorRegistry()), iter(ends)
+    metrics = Metrics(CollectorRegistry())
+    with pytest.raises(_Enough):
+        await _loop(store, reader, ends, metrics).run()
+    return metrics
+
+
+def _loop(store: _Store, reader: _Reader, ends: Sequence[int], metrics: Metrics) -> PartitionLoop[str]:
+    left = iter(ends)
 
     async def standing(partition: int) -> tuple[Topic, Bounds]:
         return Topic(TOPIC, 8), Bounds(0, next(left))
 
-    loop = PartitionLoop(
+    return PartitionLoop(
         0,
         _handle,
         store,
@@ -98,9 +121,6 @@ async def _run(store: _Store, reader: _Reader, ends: Sequence[int]) -> Metrics:
         metrics=SinkMetrics(metrics, "search", Region.US),
         faults=FaultPoints(None),
     )
-    with pytest.raises(_Enough):
-        await loop.run()
-    return metrics
 
 
 async def test_records_appended_while_another_owner_finished_are_no_contradiction() -> None:
@@ -137,3 +157,28 @@ async def test_what_a_library_says_of_an_error_is_not_logged() -> None:
     with capture_logs() as lines:
         await _run(store, _Reader(), ends=[10, 10])
     assert [line["error"] for line in lines] == ["asyncpg.exceptions.SerializationError: SQLSTATE 40001"]
+
+
+async def test_what_is_left_to_be_done_is_done_after_the_commit() -> None:
+    event = Chain(str(UUID(int=1)), str(UUID(int=2))).event()
+    store = _Store(Position(TOPIC, 10, None))
+    await _run(store, _Reader(encode_stored(event)), ends=[11])
+    assert store.log == ["commit", "commit", event.id]
+
+
+async def test_a_batch_whose_partition_is_taken_away_is_ended_all_the_same() -> None:
+    """What it commits was claimed for this process: untold, its deliveries would wait for their leases to run out."""
+    event = Chain(str(UUID(int=1)), str(UUID(int=2))).event()
+    store = _Store(Position(TOPIC, 10, None))
+    loop = _loop(store, _Reader(encode_stored(event)), [11], Metrics(CollectorRegistry()))
+    running = asyncio.create_task(loop.run())
+    await store.committing.wait()
+    store.may_commit.clear()
+    while loop.taking is None:
+        await asyncio.sleep(0)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    store.may_commit.set()
+    await loop.taking
+    assert store.log == ["commit", "commit", event.id]
