@@ -18,6 +18,7 @@ from api.story import (
     NEW_KEY,
     NEXT_EVENT,
     OCCURRED,
+    POSITION,
     PROJECT,
     RECEIVED,
     WEBHOOK,
@@ -108,9 +109,13 @@ _PARAMETERS: Json = {
     "include": "verification",
     "status": "FAILED",
     "eventId": EVENT,
+    "since": "2026-01-31T09:00:00Z",
+    "lastEventId": POSITION,
+    "last-event-id": POSITION,
     "region": "US",
 }
 _FINDINGS: dict[str, Json] = {
+    "get /v1/events/tail": {"field": "limit", "message": "Extra inputs are not permitted"},
     "post /v1/events": {"field": "category", "message": "is required"},
     "post /v1/events/batch": {"index": 1, "field": "category", "message": "is required"},
     "post /v1/workspaces/{id}/keys": {"field": "name", "message": "Field required"},
@@ -204,6 +209,7 @@ def _bodies() -> dict[tuple[str, Any], Any]:
     family = {"name": "hyrelog_refused", "type": "counter", "help": "Requests that were refused.", "samples": [sample]}
     return {
         ("get /internal/metrics", "array"): [family],
+        ("get /v1/events/tail", "string"): f"id: {POSITION}\nevent: audit-event\ndata: {render(event(), verification=False).decode()}\n\n",
         ("post /v1/events", "Event"): _shown(),
         ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
         ("post /v1/events/batch", "string"): "\n".join(lines),

@@ -1,4 +1,5 @@
-"""The Postman collection (format v2.1) of the OpenAPI document: a folder a tag, in an order that runs from top to bottom.
+"""The Postman collection (format v2.1) of the OpenAPI document: a folder a tag, in an order that runs from top to bottom. Streams, which
+have no end, are left out.
 
 ``python -m api.postman > ops/docs/hyrelog.postman_collection.json`` writes it anew.
 """
@@ -41,6 +42,11 @@ class _Operation:
     entry: Json
 
     @property
+    def ends(self) -> bool:
+        """Whether the answer has an end: Postman's runner waits for it."""
+        return "text/event-stream" not in self.entry["responses"].get("200", {}).get("content", {})
+
+    @property
     def takes(self) -> set[str]:
         """``workspaceId`` for ``/v1/workspaces/{id}``."""
         return {_variable(self.path, step) for step in self.path.split("/") if step.startswith("{")}
@@ -54,7 +60,7 @@ class _Operation:
 
 def collection(document: Json) -> Json:
     """The collection of an OpenAPI document that has examples throughout."""
-    operations = [_Operation(*found) for found in operations_of(document)]
+    operations = [each for each in (_Operation(*found) for found in operations_of(document)) if each.ends]
     folders = [
         {"name": tag["name"], "description": tag["description"], "item": [_item(each) for each in _in_order(operations, tag["name"])]}
         for tag in document["tags"]

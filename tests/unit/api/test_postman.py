@@ -33,7 +33,8 @@ def test_the_file_is_the_one_that_the_document_gives() -> None:
 
 
 def test_every_operation_is_in_it_once(made: dict[str, Any]) -> None:
-    summaries = [operation["summary"] for _, _, operation in operations_of(document())]
+    """But for the tail, which has no end."""
+    summaries = [operation["summary"] for path, _, operation in operations_of(document()) if path != "/v1/events/tail"]
     assert sorted(item["name"] for item in requests(made)) == sorted(summaries)
 
 
