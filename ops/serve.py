@@ -28,13 +28,13 @@ _SHUTDOWN_SECONDS = 20
 
 
 ABORT = "hyrelog.abort"
-"""The ASGI extension under which the server lets an app cut a client's connection off, with whatever it has not read."""
+"""The ASGI extension whose ``call`` cuts a client's connection off, with whatever it has not read."""
 
 
 class _Protocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
-        self.scope["extensions"] = {ABORT: self.transport.abort}  # type: ignore[typeddict-item]  # an extension of our own
+        self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
 
 class _Server(uvicorn.Server):

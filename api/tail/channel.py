@@ -123,8 +123,9 @@ class Channel:
             self._append(Entry(None, frames.COMMENT + frames.here(self.progress.written(self._positions))))
 
     def trim(self) -> None:
-        """Forget what every reader has been told."""
-        self._forget(min((reader.at for reader in self.readers), default=self.end) - self.start)
+        """Forget what every reader has been told. One that is behind the start already holds nothing back."""
+        told = min((reader.at for reader in self.readers), default=self.end)
+        self._forget(max(0, told - self.start))
 
     def _begin(self, progress: Progress, told: list[Told]) -> bool:
         """Be where the first reader is, and then go on to the end of the log."""

@@ -32,7 +32,7 @@ class Stream(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
         loop = asyncio.get_running_loop()
-        self._abort = scope.get("extensions", {}).get(ABORT, _nothing)
+        self._abort = scope.get("extensions", {}).get(ABORT, {}).get("call", _nothing)
         self._send = send
         timer = loop.call_later(self._lifetime, self.client.end, Ended.LIFETIME)
         gone = loop.create_task(_disconnected(receive))

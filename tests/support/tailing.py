@@ -20,7 +20,11 @@ _PATIENCE = 30.0
 
 
 class Cut(Exception):
-    """The stream has ended."""
+    """The stream has ended; ``is_clean``: as HTTP ends an answer."""
+
+    def __init__(self, *, is_clean: bool) -> None:
+        super().__init__(is_clean)
+        self.is_clean = is_clean
 
 
 @dataclass(slots=True)
@@ -56,28 +60,39 @@ class Connection:
         """The next events."""
         return [await self.event() for _ in range(count)]
 
+    async def gap(self) -> Any:
+        """The next message, which has to be a gap."""
+        message = await self.next()
+        assert message.event == GAP, message
+        return orjson.loads(message.data)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages arrived and were not taken."""
+        return len(self._messages)
+
     async def begun(self) -> None:
         """Read until the stream has said where it stands."""
         before = self.here
         while self.here == before and not self._messages:
             await self._read()
 
-    async def end(self) -> None:
-        """Read until it ends."""
+    async def end(self) -> bool:
+        """Read until it ends; whether it does as HTTP ends an answer."""
         while True:
             try:
                 await self._read()
-            except Cut:
-                return
+            except Cut as cut:
+                return cut.is_clean
 
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(_PATIENCE):
                 piece = await self.response.content.readany()
         except aiohttp.ClientError as error:
-            raise Cut from error
+            raise Cut(is_clean=False) from error
         if not piece:
-            raise Cut
+            raise Cut(is_clean=True)
         self._messages.extend(self.parser.feed(piece))
 
 
