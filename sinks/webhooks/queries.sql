@@ -195,7 +195,7 @@ UPDATE webhook SET failing_since = NULL WHERE id = ANY($1::uuid[]) AND failing_s
 -- Endpoints that want no more, or have failed for more than so many seconds.
 UPDATE webhook SET enabled = false, disabled_reason = $2, disabled_at = now(), updated_at = now()
 WHERE id = ANY($1::uuid[]) AND enabled AND ($3::float8 IS NULL OR failing_since < now() - $3 * interval '1 second')
-RETURNING id, company_id, url
+RETURNING id, company_id
 
 -- name: next_replay
 -- A replay to go on with, of an endpoint that has less than so many deliveries to come; replays take turns.

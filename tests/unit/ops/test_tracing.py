@@ -117,6 +117,15 @@ def test_a_batch_of_unsampled_records_is_not_told(spans: list[Span]) -> None:
     assert spans == []
 
 
+def test_a_request_to_somebody_else_is_in_the_events_trace_and_says_so(spans: list[Span]) -> None:
+    with tracing.call(tracer(spans), "deliver", CONTEXT._replace(sampled=False)) as said:
+        assert said == CONTEXT
+    (span,) = spans
+    assert (span.name, span.kind, span.context, span.parent_id) == ("deliver", Kind.CLIENT, CONTEXT, None)
+    with tracing.call(None, "deliver", CONTEXT) as said:
+        assert said is CONTEXT
+
+
 def test_a_part_of_a_request_is_below_it_and_fails_with_it(spans: list[Span]) -> None:
     made = tracer(spans)
     above = made.start("POST /v1/events", Kind.SERVER, parent=CONTEXT)
