@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import aiohttp
 
 from ops.clock import SystemClock
+from ops.kafka import partition_of
 from ops.local.environment import Role
+from ops.seed import Tenant, Workspace
 from schemas.event import format_time
 from schemas.topics import Region
 from tests.faults.hooks import Hook
@@ -21,12 +23,13 @@ from tests.support.endpoints import bound_tenant, create_endpoint
 if TYPE_CHECKING:
     from tests.faults.cluster import Cluster
 
-_WORKSPACES = 2
+_MORE = 8
+"""Workspaces made for each partition, so that there is one in each; if not, another company is made."""
 
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A company whose workspaces have an endpoint each."""
+    """A company whose workspaces have an endpoint and a tail each."""
 
     region: Region
     accounts: Sequence[Account]
@@ -40,9 +43,9 @@ class Customer:
 
 
 async def customer(cluster: Cluster, region: Region, seed: str) -> Customer:
-    """A new company of two workspaces. ``seed`` is of its endpoints' moods."""
+    """A new company with a workspace in each partition, so that every sink has work. ``seed`` is of its endpoints' moods."""
     since = format_time(SystemClock().micros())
-    tenant = bound_tenant(cluster.settings(Role.ADMIN), region, f"Customer {seed}", workspaces=_WORKSPACES)
+    tenant = _spread(cluster, region, seed)
     hooks = []
     async with aiohttp.ClientSession(cluster.base_url, trust_env=False) as session:
         for number, workspace in enumerate(tenant.workspaces):
@@ -54,3 +57,13 @@ async def customer(cluster: Cluster, region: Region, seed: str) -> Customer:
     own = accounts(tenant)
     company = Listener(region, tenant.key or "", str(tenant.id), since=since)  # its audit has told of the endpoints already
     return Customer(region, own, hooks, [company, *(Listener(region, each.key, each.company_id, each.workspace_id) for each in own)])
+
+
+def _spread(cluster: Cluster, region: Region, seed: str) -> Tenant:
+    """A new company, of which one workspace of each partition is told."""
+    settings = cluster.settings(Role.ADMIN)
+    found: dict[int, Workspace] = {}
+    while len(found) < settings.topic_partitions:
+        tenant = bound_tenant(settings, region, f"Customer {seed}", workspaces=_MORE * settings.topic_partitions)
+        found = {partition_of(str(each.id), settings.topic_partitions): each for each in tenant.workspaces}
+    return replace(tenant, workspaces=tuple(found[partition] for partition in sorted(found)))
