@@ -7,19 +7,16 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import resource
 from collections.abc import Collection
 
 from rich.console import Console
 
-from ops.local.ports import pick
 from tests.bench import machine, table
-from tests.bench.bench import opened
+from tests.bench.bench import opened, running
 from tests.bench.figures import FIGURES, Figures
 from tests.bench.plan import QUICK, WHOLE, Plan
 from tests.bench.table import Row
-from tests.support.stack import LocalStack, running_stack
+from tests.support.stack import LocalStack
 
 _WIDTH = 180
 """Columns where there is no terminal to ask."""
@@ -41,22 +38,13 @@ async def measure(stack: LocalStack, plan: Plan, names: Collection[str], console
         return await Figures(bench).take(names), bench.generator.name
 
 
-def _allow_many_connections() -> None:
-    """As many files for us and all that we start as the machine lets us have: each tail is one."""
-    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
 def main() -> None:
     """Measure, print, and after a whole run write."""
     chosen, console = options(), Console()
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     console.print("starting a stack", highlight=False)
-    receiver_port = pick()
-    os.environ["EGRESS_ALLOW"] = f"127.0.0.1/32:{receiver_port}"  # the stack hands it on
-    _allow_many_connections()
-    with running_stack() as stack:
+    with running() as (stack, receiver_port):
         rows, generator = asyncio.run(measure(stack, QUICK if chosen.quick else WHOLE, chosen.only or FIGURES, console, receiver_port))
     facts = (machine.machine(), machine.versions(generator))
     heading = f"{machine.today()}, commit {machine.commit()}"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import os
+import resource
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
 
 from ops.local.environment import Role
+from ops.local.ports import pick
 from ops.seed import Tenant
 from tests.bench.load import Generator, generator
 from tests.bench.meter import Meter
@@ -16,7 +19,7 @@ from tests.bench.pipeline import REGION, NotDrained, Pipeline, watching
 from tests.bench.plan import Plan
 from tests.bench.workload import WORKSPACES
 from tests.support.endpoints import bound_tenant
-from tests.support.stack import LocalStack
+from tests.support.stack import LocalStack, running_stack
 
 WORKER = "worker-1"
 
@@ -43,6 +46,21 @@ class Bench:
     def say(self, text: str) -> None:
         """Tell who waits what goes on."""
         self.console.print(text, highlight=False)
+
+
+@contextmanager
+def running() -> Iterator[tuple[LocalStack, int]]:
+    """A fresh stack that can hold thousands of tails, and the port of this machine that its webhooks may lead to."""
+    port, before = pick(), os.environ.get("EGRESS_ALLOW")
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))  # ours, and so that of all we start: each tail is a file
+    os.environ["EGRESS_ALLOW"] = f"127.0.0.1/32:{port}"  # the stack hands it on
+    try:
+        with running_stack() as stack:
+            yield stack, port
+    finally:
+        del os.environ["EGRESS_ALLOW"]
+        os.environ.update({} if before is None else {"EGRESS_ALLOW": before})
 
 
 @asynccontextmanager

@@ -6,9 +6,9 @@ import pytest
 from rich.console import Console
 
 from tests.bench.__main__ import measure
+from tests.bench.bench import running
 from tests.bench.figures import FIGURES
 from tests.bench.plan import Plan
-from tests.support.stack import running_stack
 
 NAMES = [name for name in FIGURES if not name.endswith("-stored")]
 """Those are taken by the same code as the ones without, on fuller tables."""
@@ -21,14 +21,19 @@ TINY = Plan(
     backlog=20_000,
     backlog_of_indexes=8_000,
     stored=5_000,
+    deliveries=1_000,
+    due=1_000,
+    delivered=10_000,
+    tails=40,
+    crowd=60,
 )
 
 
 @pytest.mark.timeout(600)  # a dozen figures, each with load of its own
 async def test_every_kind_of_figure_can_be_taken() -> None:
     """A stack of its own: the first figure wants empty tables. Lost events and broken chains fail it too."""
-    with running_stack() as stack:
-        rows, _ = await measure(stack, TINY, NAMES, Console(quiet=True))
+    with running() as (stack, receiver_port):
+        rows, _ = await measure(stack, TINY, NAMES, Console(quiet=True), receiver_port)
     rates = {row.figure: row.result for row in rows if row.result.endswith("/s")}
     assert len(rates) > len(NAMES)
     assert "0/s" not in rates.values()
