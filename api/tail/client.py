@@ -40,9 +40,8 @@ class Client:
         self.ended: Ended | None = None
         self.channel: Channel | None = None
         self.is_following = False
-        self.sent = 0
-        """How many events it was told."""
-        self.pages = 0
+        self.sent = self.pages = 0
+        """Events that it was told and pages read for it, since somebody counted."""
         self._hub = hub
         self._catch_up = catch_up
         self._progress = catch_up.progress

@@ -134,8 +134,13 @@ class Tails:
             del self._of_key[holder.key_id]
         self._metrics.tail_clients.labels(region).dec()
         self._metrics.tail_ended.labels(region, stream.client.ended or Ended.GONE).inc()
-        self._metrics.tail_sent.labels(region).inc(stream.client.sent)
-        self._metrics.tail_pages.labels(region).inc(stream.client.pages)
+        self._count(region, stream.client)
+
+    def _count(self, region: Region, client: Client) -> None:
+        """Tell what the client was told since this was done last."""
+        self._metrics.tail_sent.labels(region).inc(client.sent)
+        self._metrics.tail_pages.labels(region).inc(client.pages)
+        client.sent = client.pages = 0
 
     def _poll_seconds(self) -> float:
         """All of them together ask Postgres no more than so often."""
@@ -150,7 +155,8 @@ class Tails:
                     channel.keep_alive(self._clock.micros())
                     channel.wake()
         now = asyncio.get_running_loop().time()
-        for stream in tuple(self._open):
+        for stream, (region, _) in tuple(self._open.items()):
+            self._count(region, stream.client)
             self._cut_if_stuck(stream, now)
 
     def _cut_if_stuck(self, stream: Stream, now: float) -> None:

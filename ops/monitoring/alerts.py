@@ -27,7 +27,7 @@ class Alert(NamedTuple):
 
 def alerts(of: Metrics) -> tuple[Alert, ...]:
     """All rules."""
-    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of))
+    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of), *_tail(of))
 
 
 def _ingest(of: Metrics) -> Iterator[Alert]:
@@ -190,6 +190,12 @@ def _webhooks(of: Metrics) -> Iterator[Alert]:
         "Dispatchers of {{ $labels.region }} die or freeze in the midst of deliveries",
         "webhooks-interrupted",
     )
+
+
+def _tail(of: Metrics) -> Iterator[Alert]:
+    away, holes = f"{level(of.tail_away, 'region')} > 0", moved(of.tail_restarts, "region", "reason", of='reason!="consumer"')
+    yield Alert("HyrelogTailAway", away, "2m", WARNING, "Tails of {{ $labels.region }} can't read the events topic", "tail-away")
+    yield Alert("HyrelogTailHoles", holes, "0m", WARNING, "Tails of {{ $labels.region }} met {{ $labels.reason }}", "tail-holes")
 
 
 def rules(of: Metrics) -> str:

@@ -46,6 +46,7 @@ def rows(of: Metrics) -> tuple[Row, ...]:
         _sinks(of),
         _sink_trouble(of),
         _webhooks(of),
+        _tail(of),
     )
 
 
@@ -204,6 +205,21 @@ def _webhooks(of: Metrics) -> Row:
             _panel("Endpoints that fail", "short", _level(of.webhook_failing_lanes, "region")),
             _panel("Endpoints disabled", "cps", _rate(of.webhook_disabled, "reason", "region")),
             _panel("Trouble of our own", "cps", *trouble),
+        ),
+    )
+
+
+def _tail(of: Metrics) -> Row:
+    return Row(
+        "Tail",
+        (
+            _panel("Tails open", "short", _level(of.tail_clients, "region", how="sum")),
+            _panel("Events told, each to each", "cps", _rate(of.tail_sent, "region")),
+            _panel("From announced to told", "s", *_quantiles(of.tail_lag_seconds, "region")),
+            _panel("Tails ended", "cps", _rate(of.tail_ended, "reason", "region")),
+            _panel("Pages read to catch up", "cps", _rate(of.tail_pages, "region")),
+            _panel("Sent back to Postgres", "cps", _rate(of.tail_restarts, "reason", "region")),
+            _panel("Topic can't be read", "short", _level(of.tail_away, "region")),
         ),
     )
 

@@ -31,6 +31,8 @@ Route = tuple[str, str]
 """Method and template."""
 EVENT = {"category": "user", "action": "user.login"}
 READY_SECONDS = 20.0
+TAIL_SECONDS = 0.5
+"""So that their answers end; what is stored comes first."""
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,11 @@ MATRIX: dict[Route, list[Line] | Open] = {
         Line("/v1/events?projectId={project}", _both(200), _neighbours(200), shows=True),
         Line("/v1/events?q=ada", _both(200), _neighbours(200), shows=True),
         Line("/v1/events?idempotencyKey=key-1", _both(200), _neighbours(200), shows=True),
+    ],
+    ("GET", "/v1/events/tail"): [
+        Line("/v1/events/tail?since=2020-01-01T00:00:00Z", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events/tail?since=2020-01-01T00:00:00Z&workspaceId={workspace}", _both(200), _neighbours(200), shows=True),
+        Line("/v1/events/tail?since=2020-01-01T00:00:00Z&q=ada", _both(200), _neighbours(200), shows=True),
     ],
     ("GET", "/v1/events/{id}"): [
         Line("/v1/events/{event}", _both(200), _neighbours(404), shows=True),
@@ -189,7 +196,8 @@ class Apps:
 @pytest.fixture
 async def apps(servers: LocalStack) -> AsyncIterator[Apps]:
     async with AsyncExitStack() as exits:
-        api = await exits.enter_async_context(served(create_api(servers.settings(Role.API))))
+        settings = servers.settings(Role.API).model_copy(update={"tail_lifetime_seconds": TAIL_SECONDS})
+        api = await exits.enter_async_context(served(create_api(settings)))
         ingest = create_ingest(servers.settings(Role.INGEST), registry=CollectorRegistry())
         client = await exits.enter_async_context(served(ingest))
         async with asyncio.timeout(READY_SECONDS):
