@@ -22,6 +22,7 @@ from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
 from sinks.region import STALLED_EXIT_CODE
+from sinks.store import is_transient
 from sinks.webhooks.attempt import Sender
 from sinks.webhooks.claims import Claims
 from sinks.webhooks.gauge import WebhookMetrics
@@ -155,10 +156,16 @@ class Dispatcher:
             try:
                 return await step()
             except Exception as error:  # noqa: BLE001 - deliveries must not stay behind: try again
-                self._metrics.retried(error)
-                _LOG.warning("retrying", region=self.region, error=failures.summary(error))
+                self._note(error)
             await asyncio.sleep(pause)
             pause = min(pause * 2, _LAST_PAUSE)
+
+    def _note(self, error: Exception) -> None:
+        self._metrics.retried(error)
+        if is_transient(error):
+            _LOG.warning("retrying", region=self.region, error=failures.summary(error))
+        else:
+            _LOG.error("retrying", region=self.region, exc_info=error)
 
     def _on_end(self, task: asyncio.Task[None]) -> None:
         """Neither ends by itself: it is a fault of ours, and leases make a sudden end free."""

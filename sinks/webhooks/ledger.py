@@ -9,7 +9,7 @@ from uuid import UUID
 
 import orjson
 
-from ops import db
+from ops import db, log
 from ops.db import Connection, Pool, Row, load_queries
 from ops.rows import to_stored
 from schemas.event import StoredEvent
@@ -17,6 +17,7 @@ from schemas.topics import Region
 from schemas.webhooks import Filters, Kind
 from sinks.webhooks.model import MAX_ATTEMPTS, Delivery, Disabled, Endpoint, Result
 
+_LOG = log.get(__name__)
 _STATEMENT_SECONDS = 15.0
 _LOCK_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
@@ -150,7 +151,7 @@ def to_endpoint(row: Row) -> Endpoint:
         project_id=None if row["project_id"] is None else str(row["project_id"]),
         url=row["url"],
         events=tuple(row["events"]),
-        filters=Filters.parse(orjson.loads(row["filters"])),
+        filters=_filters(row),
         from_seq=row["from_seq"],
         enabled=row["enabled"],
         deleted=row["deleted"],
@@ -158,6 +159,15 @@ def to_endpoint(row: Row) -> Endpoint:
         secret=row["secret"],
         previous_secret=row["previous_secret"],
     )
+
+
+def _filters(row: Row) -> Filters:
+    """None where they are of no kind that is known here: rather too much is told than too little, and the others are told as ever."""
+    try:
+        return Filters.parse(orjson.loads(row["filters"]))
+    except ValueError:
+        _LOG.error("filters can't be read", webhook=str(row["id"]))
+        return Filters()
 
 
 def _claimed(row: Row, events: Mapping[tuple[UUID, int], StoredEvent], now: float) -> Delivery:

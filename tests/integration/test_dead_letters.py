@@ -148,6 +148,10 @@ async def test_they_are_listed(superuser: Database, servers: LocalStack) -> None
     await _bury(superuser, chain, 7)
     newest, *_ = await dead_letters.find(servers.settings(Role.OWNER), REGION, 10)
     assert (newest["region"], newest["sink"], newest["workspaceId"], newest["seq"]) == ("US", "search", chain.workspace_id, 7)
+    other = "INSERT INTO webhook_dead (topic, partition, workspace_id, seq, reason) VALUES ('hyrelog.us.events', 0, $1, 8, 'test')"
+    await superuser.execute(other, chain.workspace_id)
+    newest, older, *_ = await dead_letters.find(servers.settings(Role.OWNER), REGION, 10)
+    assert [(each["sink"], each["seq"]) for each in (newest, older)] == [("webhooks", 8), ("search", 7)]
 
 
 @pytest.mark.parametrize("as_json", [True, False])

@@ -210,3 +210,10 @@ async def test_a_dead_endpoint_and_a_flooded_one_delay_nobody(stage: Scene, sett
         assert await stage.due(flood) > 0
         assert stage.receiver.most_under_way["/dead"] == 1
     assert max(waited) < 1.5
+
+
+async def test_a_lease_has_room_for_a_request(stage: Scene, settings: Settings) -> None:
+    short = settings.model_copy(update={"webhook_lease_seconds": 1.0, "webhook_timeout_seconds": 1.0})
+    with pytest.raises(ValueError, match="WEBHOOK_LEASE_SECONDS"):
+        async with dispatching(short):
+            pass
