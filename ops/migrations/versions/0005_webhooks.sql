@@ -135,7 +135,8 @@ CREATE TABLE webhook_dead (
 CREATE UNIQUE INDEX webhook_dead_event ON webhook_dead (workspace_id, seq);
 
 -- The partitions of webhook_attempt: makes those of today and of three days to come, drops those older than so many days. The only
--- way for a service to change a table. ATTACH, since CREATE … PARTITION OF would wait for every reader.
+-- way for a service to change a table. ATTACH, since CREATE … PARTITION OF would wait for every reader. Dropping must: it is left to
+-- the next call where it would keep others waiting, who queue up behind whoever wants the table for himself.
 CREATE FUNCTION webhook_days(keep integer) RETURNS void LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
 DECLARE
@@ -159,7 +160,12 @@ BEGIN
     WHERE i.inhparent = 'public.webhook_attempt'::regclass
       AND c.relname < 'webhook_attempt_' || to_char((now() AT TIME ZONE 'UTC')::date - keep, 'YYYYMMDD')
   LOOP
-    EXECUTE format('DROP TABLE public.%I', name);
+    BEGIN
+      PERFORM set_config('lock_timeout', '100ms', true);
+      EXECUTE format('DROP TABLE public.%I', name);
+    EXCEPTION WHEN lock_not_available THEN
+      RAISE LOG 'partition % is in use and stays for now', name;
+    END;
   END LOOP;
 END $$;
 REVOKE ALL ON FUNCTION webhook_days(integer) FROM PUBLIC;
