@@ -178,8 +178,11 @@ class Lanes:
             return None
         self._is_suspects_turn = not self._is_suspects_turn
         if self._is_suspects_turn:
-            return self._pop_suspect() or self._pop(self._good, is_suspect=False)
-        return self._pop(self._good, is_suspect=False) or self._pop_suspect()
+            return self._pop_suspect() or self._pop_good() or self._pop_suspect()  # the good row may have had one that is suspect now
+        return self._pop_good() or self._pop_suspect()
+
+    def _pop_good(self) -> _Lane | None:
+        return self._pop(self._good, is_suspect=False)
 
     def _pop_suspect(self) -> _Lane | None:
         has_share = self._suspects_under_way < self._bounds.in_flight // 2

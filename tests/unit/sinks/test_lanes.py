@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -123,7 +124,7 @@ class Course(RuleBasedStateMachine):
 
 
 TestCourse = Course.TestCase
-TestCourse.settings = settings(max_examples=200)
+TestCourse.settings = settings(max_examples=300)
 
 
 @given(st.lists(st.integers(1, 40), min_size=2, max_size=8))
@@ -204,6 +205,20 @@ def test_after_a_failure_an_endpoint_begins_anew_with_one_request_at_a_time() ->
     (begun,) = _drained(lanes)
     lanes.ended(begun, seconds=0.01, succeeded=True)
     assert len(_drained(lanes)) == 2
+
+
+@pytest.mark.parametrize("turns_before", [0, 1])
+def test_an_endpoint_that_fails_while_it_stands_in_line_keeps_its_place(turns_before: int) -> None:
+    """Nothing else may come by that would ask for the next one again."""
+    lanes = Lanes(BOUNDS)
+    for _ in range(turns_before):
+        assert lanes.next() is None
+    _flood(lanes, ["hook"])
+    for succeeded in (True, False):
+        begun = lanes.next()
+        assert begun is not None
+        lanes.ended(begun, seconds=0.01, succeeded=succeeded)
+    assert lanes.next() is not None
 
 
 def test_what_the_endpoints_row_says_counts_before_the_first_attempt() -> None:
