@@ -198,7 +198,7 @@ GRANT UPDATE (enabled, disabled_reason, disabled_at, failing_since, updated_at) 
 GRANT SELECT ON webhook_head TO hyrelog_webhooks;
 GRANT UPDATE (seq) ON webhook_head TO hyrelog_webhooks;
 GRANT SELECT, INSERT, DELETE ON webhook_due TO hyrelog_webhooks;
-GRANT UPDATE (due_at, claimed, attempt, failures) ON webhook_due TO hyrelog_webhooks;
+GRANT UPDATE (kind, due_at, claimed, attempt, failures) ON webhook_due TO hyrelog_webhooks;
 GRANT INSERT ON webhook_attempt, webhook_dead, audit_outbox TO hyrelog_webhooks;
 GRANT UPDATE (state, events, after_at, after_seq, finished_at) ON webhook_replay TO hyrelog_webhooks;
 GRANT SELECT, INSERT ON webhook_position TO hyrelog_webhooks;
