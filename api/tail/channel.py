@@ -30,6 +30,13 @@ class Reader(Protocol):
         """There is something new."""
 
 
+class Mark(NamedTuple):
+    """The number of the first entry behind it, and whether the channel had begun."""
+
+    number: int
+    has_begun: bool
+
+
 class Entry(NamedTuple):
     """What is told next: an event, or where its reader is by now (``None``)."""
 
@@ -87,14 +94,19 @@ class Channel:
         elif self._go_on(self.progress, told) and self.wanted.matches(told.event):
             self._append(Entry(told, told.frame(self.progress.written(self._positions))))
 
-    def join(self, since: int, reader: Progress) -> list[Told] | None:
-        """What a reader has to be told of the entries from number ``since`` on, to be as far as the channel, or ahead of it.
+    def mark(self) -> Mark:
+        """The end of the log as it is now. What is in front of it is stored, so whoever then reads what is stored has seen it."""
+        return Mark(self.end, self._has_begun)
 
-        ``None`` when these are no longer all there. What was stored before ``since`` was the channel's end, the reader has seen.
+    def join(self, mark: Mark, reader: Progress) -> list[Told] | None:
+        """What a reader has to be told of the entries behind its mark, to be as far as the channel, or ahead of it.
+
+        ``None``: what is stored has to be read again, behind another mark. The entries are no longer all there; or the channel began
+        meanwhile at another reader's progress, who may have seen what this one has not: here that is a repeat, and not told.
         """
-        if since < self.start or self.is_over:
+        if mark.number < self.start or self.is_over or self._has_begun != mark.has_begun:
             return None
-        told = [entry.told for entry in self._log[since - self.start :] if entry.told is not None]
+        told = [entry.told for entry in self._log[mark.number - self.start :] if entry.told is not None]
         if not self._has_begun and not self._begin(reader.copy(), told):
             return None
         return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each.event)]

@@ -90,14 +90,15 @@ class Client:
             if channel.is_over:
                 channel = self._subscribe()
             is_live = self._hub.is_live
-            self.at = channel.end
+            mark = channel.mark()
+            self.at = mark.number
             page = await self._page()
             if page is None:
                 await self._pause(_RETRY_SECONDS)
                 continue
             self.pages += 1
             await send(self._paged(page))
-            if page.is_last and is_live and (missed := channel.join(self.at, self._progress)) is not None:
+            if page.is_last and is_live and (missed := channel.join(mark, self._progress)) is not None:
                 await self._step_in(channel, missed, send)
                 return channel
             if page.is_last and not self._hub.is_live:
@@ -131,7 +132,7 @@ class Client:
 
     async def _step_in(self, channel: Channel, missed: list[Told], send: SendBytes) -> None:
         """Be at the channel's end, or ahead of it: Postgres knows of events before they are announced."""
-        told = b"".join(map(self._own_frame, missed))
+        told = b"".join([self._own_frame(each) for each in missed if self._progress.is_new(each.event)])  # some may be there twice
         self._progress.merge(channel.progress)
         self.at, self.is_following = channel.end, True
         self._is_ahead = self._progress.is_ahead(channel.progress)
@@ -160,7 +161,7 @@ class Client:
         else:
             entries = channel.entries(at, _MOST_JOINED)
             count = len(entries)
-            new = (entry.told for entry in entries if entry.told is not None and self._progress.is_new(entry.told.event))
+            new = [entry.told for entry in entries if entry.told is not None and self._progress.is_new(entry.told.event)]
             told = b"".join(map(self._own_frame, new)) or frames.COMMENT
         self.at = at + count
         if self._is_ahead and self.at == channel.end:

@@ -53,16 +53,17 @@ def seqs(found: list[Told] | list[Entry] | None) -> list[int]:
 
 def test_the_first_reader_is_told_what_it_had_not_seen_when_it_came() -> None:
     ours, events = channel(), told(chain(), 5)
+    mark = ours.mark()
     for each in events[1:4]:
         ours.take(each)
-    assert seqs(ours.join(0, behind(events[:2]))) == [3, 4]
+    assert seqs(ours.join(mark, behind(events[:2]))) == [3, 4]
     ours.take(events[4])
     assert seqs(ours.entries(ours.end - 1, 9)) == [5]
 
 
 def test_repeats_are_told_once() -> None:
     ours, events = channel(), told(chain(), 3)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     for each in (*events, *events):
         ours.take(each)
     assert seqs(ours.entries(0, 99)) == [2, 3]
@@ -71,26 +72,37 @@ def test_repeats_are_told_once() -> None:
 def test_a_hole_ends_it_and_nothing_is_told_behind_it() -> None:
     ours, events, reader = channel(), told(chain(), 5), Reader()
     ours.readers.add(reader)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     for each in (events[1], events[3], events[2], events[4]):
         ours.take(each)
     assert ours.is_over
     assert reader.woken
     assert seqs(ours.entries(0, 99)) == [2]
     assert ours.progress.seqs == {events[0].event.workspace_id: 2}
-    assert ours.join(ours.end, behind(events)) is None
+    assert ours.join(ours.mark(), behind(events)) is None
 
 
 def test_a_hole_between_the_first_reader_and_the_topic_ends_it() -> None:
     ours, events = channel(), told(chain(), 5)
+    mark = ours.mark()
     ours.take(events[3])
-    assert ours.join(0, behind(events[:1])) is None
+    assert ours.join(mark, behind(events[:1])) is None
     assert ours.is_over
+
+
+def test_a_reader_who_came_before_it_began_reads_again_what_is_stored() -> None:
+    """The one at whose progress it began may have seen more, which is then a repeat here."""
+    ours, events = channel(), told(chain(), 3)
+    mark = ours.mark()
+    ours.join(ours.mark(), behind(events[:2]))
+    ours.take(events[1])
+    assert ours.join(mark, behind(events[:1])) is None
+    assert not ours.is_over
 
 
 def test_a_new_workspace_begins_with_its_first_event() -> None:
     ours, first, late = channel(), chain(), Chain(COMPANY, "0190a000-0000-7000-8000-00000000000b", Region.US)
-    ours.join(0, behind(told(first, 2)))
+    ours.join(ours.mark(), behind(told(first, 2)))
     new = told(late, 2)
     for each in new:
         ours.take(each)
@@ -100,8 +112,8 @@ def test_a_new_workspace_begins_with_its_first_event() -> None:
 
 def test_a_reader_that_comes_later_is_told_what_came_meanwhile_unless_it_is_dropped() -> None:
     ours, events = channel(), told(chain(), SIZE * 2)
-    ours.join(0, behind(events[:1]))
-    noted = ours.end
+    ours.join(ours.mark(), behind(events[:1]))
+    noted = ours.mark()
     for each in events[1:5]:
         ours.take(each)
     assert seqs(ours.join(noted, behind(events[:3]))) == [4, 5]
@@ -113,7 +125,7 @@ def test_a_reader_that_comes_later_is_told_what_came_meanwhile_unless_it_is_drop
 
 def test_what_does_not_match_moves_it_on() -> None:
     ours, events = channel("nothing"), told(chain(), 3)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     for each in events:
         ours.take(each)
     ours.keep_alive(0)
@@ -124,7 +136,7 @@ def test_what_does_not_match_moves_it_on() -> None:
 
 def test_trimming_keeps_what_somebody_still_needs() -> None:
     ours, events = channel(), told(chain(), 6)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     ours.readers |= {Reader(at=2), Reader(), Reader(at=4)}
     for each in events:
         ours.take(each)
@@ -135,7 +147,7 @@ def test_trimming_keeps_what_somebody_still_needs() -> None:
 
 def test_one_that_is_too_far_behind_takes_nothing_from_the_others() -> None:
     ours, events = channel(), told(chain(), SIZE * 2)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     ours.readers |= {Reader(at=0), Reader(at=SIZE + 4)}
     for each in events:
         ours.take(each)
@@ -148,7 +160,7 @@ def test_one_that_is_too_far_behind_takes_nothing_from_the_others() -> None:
 
 def test_frames_are_joined_once_for_all_who_stand_at_the_same_place() -> None:
     ours, events = channel(), told(chain(), 4)
-    ours.join(0, behind(events[:1]))
+    ours.join(ours.mark(), behind(events[:1]))
     for each in events:
         ours.take(each)
     count, shown, first = ours.frames(0, 2)
