@@ -94,6 +94,7 @@ class Client:
             self.at = mark.number
             page = await self._page()
             if page is None:
+                await send(frames.COMMENT)
                 await self._pause(_RETRY_SECONDS)
                 continue
             self.pages += 1

@@ -169,8 +169,6 @@ class Tails:
 
     async def _end_spent(self, region: Region) -> None:
         holders = {holder for of, holder in self._open.values() if of is region}
-        if not holders:
-            return
         try:
             spent = await self._watches[region].spent(holders)
         except Exception:  # noqa: BLE001 - the tails of all regions are looked after here

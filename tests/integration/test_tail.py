@@ -306,3 +306,14 @@ async def test_tails_work_while_kafka_is_away(site: Site, stack: LocalStack) -> 
             second = await site.store_at_last()
             assert await tail.event() == second
             assert await open_before.event() == second
+
+
+async def test_an_open_tail_outlives_an_outage_of_its_database(site: Site, stack: LocalStack) -> None:
+    async with tailing(site.url, site.tenant.key) as tail:
+        stack.parts.kill("postgres")
+        await asyncio.to_thread(stack.parts.start, "postgres")
+        await asyncio.to_thread(stack.parts.wait_ready, "postgres")
+        stored = await site.store_at_last()
+        event = await tail.event()
+        assert event["workspaceId"] == stored["workspaceId"]
+        assert event["seq"] == 1
