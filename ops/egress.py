@@ -27,6 +27,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver
 from yarl import URL
 
+from ops import answers
 from ops.addresses import Exemption
 from ops.public import Address, is_public
 from ops.resolving import Resolver
@@ -46,14 +47,16 @@ _CONNECT_SHARE = 0.5
 _PORTS = {"https": 443, "http": 80}
 _URL = re.compile(
     r"(?P<scheme>https?)://(?:\[(?P<v6>[0-9a-f:.]{2,45})\]|(?P<name>[a-z0-9.-]{1,253}))(?::(?P<port>[0-9]{1,5}))?(?P<rest>(?:[/?][!-~]*)?)",
-    re.IGNORECASE,
+    re.IGNORECASE | re.ASCII,  # without the second, K (U+212A) and ſ (U+017F) are letters of [a-z]
 ).fullmatch
-_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE).fullmatch
+_LABEL = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)", re.IGNORECASE | re.ASCII).fullmatch
 # The last label of what others read as an IPv4 address: decimal, octal or hex (WHATWG URL, "ends in a number").
-_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE).fullmatch
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE | re.ASCII).fullmatch
 # The sockets opened for the request that is under way in this context; none, while it uses a kept connection.
 _OPENED: ContextVar[list[socket.socket]] = ContextVar("opened")
 _LOOPBACK = IPv4Address("127.0.0.1")
+# What this machine has none left of: files, buffers, memory, threads. Never an address that has no route: that is the destination's.
+_OURS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EAGAIN})
 
 
 class Unreachable(Exception):
@@ -66,6 +69,10 @@ class TimedOut(Exception):
 
 class Cut(Exception):
     """The connection ended before the answer did, or what came was not HTTP."""
+
+
+class OutOfResources(Exception):
+    """This machine has no file, buffer or thread left for the request: nothing was sent, and the destination is not to blame."""
 
 
 class Answer(NamedTuple):
@@ -168,7 +175,7 @@ class Egress:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str], timeout: float) -> Answer:  # noqa: ASYNC109  a request's own limit
         """Send the body; ``timeout`` (seconds) covers all from the name to the end of the answer.
 
-        Raises ``Unreachable``, ``TimedOut`` or ``Cut``. Redirects are answers like any other.
+        Raises ``Unreachable``, ``TimedOut``, ``Cut`` or ``OutOfResources``. Redirects are answers like any other.
         """
         try:
             target = self._target(url)
@@ -177,12 +184,8 @@ class Egress:
         sent = headers if len(self._sockets) < _KEPT_CONNECTIONS else {**headers, "Connection": "close"}
         try:
             return await self._send(target, body, sent, timeout)
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL) as error:
-            raise Unreachable from error
-        except TimeoutError as error:
-            raise TimedOut from error
         except (aiohttp.ClientError, OSError) as error:
-            raise Cut from error
+            raise _told(error) from error
 
     async def _send(self, target: _Target, body: bytes, headers: Mapping[str, str], seconds: float) -> Answer:
         """Once, and again when a kept connection turns out to be none any more: its end and the request crossed on the way."""
@@ -227,6 +230,7 @@ class Egress:
             ssl=self._trust,
             socket_factory=partial(self._open_socket, secure=secure),
         )
+        answers.bound(connector)
         return aiohttp.ClientSession(
             connector=connector,
             cookie_jar=aiohttp.DummyCookieJar(),
@@ -240,6 +244,15 @@ class Egress:
 
 def _limits(seconds: float) -> aiohttp.ClientTimeout:
     return aiohttp.ClientTimeout(total=seconds, connect=seconds * _CONNECT_SHARE, ceil_threshold=math.inf)
+
+
+def _told(error: aiohttp.ClientError | OSError) -> Exception:
+    """What the client's error is to whoever posts."""
+    if isinstance(error, aiohttp.ClientConnectorError) and error.errno in _OURS:
+        return OutOfResources()
+    if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError, aiohttp.InvalidURL)):
+        return Unreachable()
+    return TimedOut() if isinstance(error, TimeoutError) else Cut()
 
 
 async def _drop(response: aiohttp.ClientResponse) -> None:

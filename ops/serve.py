@@ -78,7 +78,11 @@ def _raise_file_limit() -> None:
 
 @asynccontextmanager
 async def serving(app: App, *, host: str, port: int) -> AsyncIterator[None]:
-    """Serve in the caller's own loop until the block ends; for health and metrics of a process whose work is another."""
+    """Serve in the caller's own loop until the block ends; for health and metrics of a process whose work is another.
+
+    Raises the process's limit of files too, as ``serve`` does: its work may need more of them than its server.
+    """
+    _raise_file_limit()
     server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
     task = asyncio.create_task(server._serve())  # `serve` would take over the signal handlers
     try:
