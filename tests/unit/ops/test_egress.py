@@ -20,8 +20,9 @@ from yarl import URL
 
 from ops import egress as module
 from ops.addresses import exemption
-from ops.egress import Answer, Cut, Egress, Policy, TimedOut, Unreachable, check_url
+from ops.egress import Answer, Cut, Egress, OutOfResources, Policy, TimedOut, Unreachable, check_url
 from tests.support.certificates import self_signed
+from tests.support.files import no_files_left
 from tests.support.receiving import OK, Receiver, answering, closing, receiving
 
 NOBODY = Policy((), (443,))
@@ -404,3 +405,38 @@ class TestAnswer:
         async with Egress(NOBODY, resolver=Silent([])) as egress:
             with pytest.raises(Unreachable):
                 await post(egress, "https://silent.example/", 0.1)
+
+
+class Failing(Lying):
+    """A resolver that has the machine's own trouble."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__([])
+        self._number = number
+
+    async def resolve(self, host: str, port: int = 0, family: int = 0) -> list[ResolveResult]:
+        raise OSError(self._number, "of this machine")
+
+
+class TestThisMachine:
+    """What it lacks is not its customers' endpoints' failure: they are not to be disabled for it."""
+
+    async def test_without_a_file_for_the_connection_blames_nobody(self) -> None:
+        async with receiving(closing(OK)) as receiver, open_to(receiver, resolver=Lying(["127.0.0.1"])) as egress:
+            for host in ("127.0.0.1", "name.example"):
+                with no_files_left(), pytest.raises(OutOfResources):
+                    await post(egress, receiver.url(host))
+            assert await post(egress, receiver.url()) == Answer(200, None)
+            assert receiver.connections == 1
+
+    @pytest.mark.parametrize("number", [errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM])
+    async def test_without_means_to_ask_for_the_name_blames_nobody(self, number: int) -> None:
+        async with Egress(NOBODY, resolver=Failing(number)) as egress:
+            with pytest.raises(OutOfResources):
+                await post(egress, "https://name.example/")
+
+    @pytest.mark.parametrize("number", [errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EADDRNOTAVAIL, socket.EAI_NONAME, socket.EAI_AGAIN])
+    async def test_with_no_way_there_blames_the_destination(self, number: int) -> None:
+        async with Egress(NOBODY, resolver=Failing(number)) as egress:
+            with pytest.raises(Unreachable):
+                await post(egress, "https://name.example/")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
 import threading
 from collections.abc import AsyncIterator
@@ -12,6 +13,7 @@ import pytest
 
 from ops import resolving
 from ops.resolving import Resolver
+from tests.support.files import no_files_left
 
 ANSWER = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))]
 
@@ -97,3 +99,60 @@ async def test_closing_waits_for_nobody(servers: Servers) -> None:
     await resolver.close()
     with pytest.raises(asyncio.CancelledError):
         await asking
+
+
+async def until(servers: Servers, asked: int) -> None:
+    while len(servers.asked) < asked:
+        await asyncio.sleep(0)
+
+
+async def gathered(resolver: Resolver, *names: str) -> list[Any]:
+    return await asyncio.gather(*(resolver.resolve(name, 443) for name in names), return_exceptions=True)
+
+
+@pytest.mark.parametrize("domain", ["enemy.example", "enemy.co.uk"])
+async def test_a_domains_silent_names_leave_threads_for_the_others(servers: Servers, monkeypatch: pytest.MonkeyPatch, domain: str) -> None:
+    """Whoever owns a domain has as many names below it as he likes."""
+    monkeypatch.setattr(resolving, "_THREADS", 3)
+    monkeypatch.setattr(resolving, "_THREADS_A_DOMAIN", 2)
+    resolver = Resolver(0.05)
+    silent = await gathered(resolver, *(f"{name}.of.{domain}" for name in "abcd"))
+    assert [(type(each), each.errno) for each in silent] == [(OSError, None)] * 4
+    assert len(servers.asked) == 2
+    other = asyncio.create_task(resolver.resolve(f"a.other.{domain.partition('.')[2]}", 443))
+    await until(servers, 3)
+    servers.talk.set()
+    assert await other
+    await resolver.close()
+
+
+async def test_a_wait_for_a_thread_is_this_machines_fault_and_ends_with_who_waited(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(resolving, "_THREADS", 1)
+    resolver = Resolver(0.05)
+    first, second = await gathered(resolver, "a.example", "b.example")
+    assert (first.errno, second.errno) == (None, errno.EAGAIN)
+    while len(resolver._under_way) > 1:
+        await asyncio.sleep(0)
+    servers.talk.set()
+    assert await resolver.resolve("c.example", 443)
+    assert servers.asked == ["a.example", "c.example"]
+    await resolver.close()
+
+
+async def test_no_thread_to_start_is_this_machines_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+    def start(_: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(resolving.Thread, "start", start)
+    with pytest.raises(OSError, match="thread") as refused:
+        await Resolver(5).resolve("localhost", 80)
+    assert refused.value.errno == errno.EAGAIN
+
+
+async def test_no_file_to_ask_by_is_this_machines_fault() -> None:
+    """The system's resolver says that the name failed."""
+    with no_files_left(), pytest.raises(OSError, match="files") as refused:
+        await Resolver(5).resolve("no-such-name.invalid", 80)
+    assert refused.value.errno == errno.EMFILE
