@@ -1,13 +1,14 @@
 """Whose delivery goes next: pure, so that its fairness can be tested.
 
 Each endpoint has a lane: deliveries that wait, in order, and how many may be under way at a time. Lanes take turns, one delivery a turn;
-those that fail or are slow go one at a time and have half of all requests at most. So an endpoint costs the others nothing, however
-many deliveries it has and however long it keeps each.
+those that fail or are slow go one at a time and have half of all requests at most. The last quarter of all requests is for the first ones
+of lanes that are well, so that many that begin to hang at once leave room. So an endpoint costs the others nothing, however many
+deliveries it has and however long it keeps each.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -46,8 +47,8 @@ class _Lane:
     failing: bool = False
     seconds: float | None = None
     """A request's time, a moving average."""
-    queued: bool = False
-    """Whether it stands in one of the two rows of those that can go."""
+    row: _Row | None = None
+    """Where it stands while it can go."""
 
     @property
     def suspect(self) -> bool:
@@ -62,14 +63,18 @@ class _Lane:
         return not self.waiting and not self.under_way
 
 
+_Row = OrderedDict[_Lane, None]
+
+
 class Lanes:
     """All lanes of one region."""
 
     def __init__(self, bounds: Bounds) -> None:
         self._bounds = bounds
         self._lanes: dict[str, _Lane] = {}
-        self._good: deque[_Lane] = deque()
-        self._suspect: deque[_Lane] = deque()
+        self._idle: _Row = OrderedDict()
+        self._busy: _Row = OrderedDict()
+        self._suspect: _Row = OrderedDict()
         self._is_suspects_turn = False
         self._suspects_under_way = 0
         self.under_way = 0
@@ -106,7 +111,7 @@ class Lanes:
         lane.waiting.append(delivery)
         self.waiting += 1
         self.held_bytes += delivery.size
-        self._queue(lane)
+        self._stand(lane)
 
     def next(self) -> Delivery | None:
         """The delivery to begin now, which is under way from here on; ``None`` while none may begin."""
@@ -116,7 +121,7 @@ class Lanes:
         delivery = lane.waiting.popleft()
         self._count(lane, 1)
         self.waiting -= 1
-        self._queue(lane)
+        self._stand(lane)
         return delivery
 
     def ended(self, delivery: Delivery, *, seconds: float | None, succeeded: bool | None) -> None:
@@ -131,19 +136,22 @@ class Lanes:
             lane.failing = not succeeded
             lane.limit = min(self._bounds.concurrency, lane.limit + 1) if succeeded else 1
         self._recount(lane, was_suspect)
-        self._queue(lane)
+        self._stand(lane)
 
     def know(self, webhook_id: str, *, failing: bool) -> None:
         """What the endpoint's row says of it; counts for a lane that has tried nothing yet."""
         if failing and webhook_id not in self._lanes:
             self._lane(webhook_id).failing = True
 
+    def is_late(self, delivery: Delivery, now: float) -> bool:
+        """Whether it did not begin within its window: its lease may run out before it ends."""
+        return delivery.claimed_at < now - self._bounds.window
+
     def late(self, now: float) -> list[Delivery]:
         """Those that did not begin within their window: out of their lanes, to be given back."""
-        limit = now - self._bounds.window
         found: list[Delivery] = []
         for lane in self._lanes.values():
-            while lane.waiting and lane.waiting[0].claimed_at < limit:
+            while lane.waiting and self.is_late(lane.waiting[0], now):
                 found.append(self._drop(lane))
         return found
 
@@ -171,6 +179,7 @@ class Lanes:
         delivery = lane.waiting.popleft()
         self.waiting -= 1
         self.held_bytes -= delivery.size
+        self._stand(lane)
         return delivery
 
     def _next_lane(self) -> _Lane | None:
@@ -178,29 +187,44 @@ class Lanes:
             return None
         self._is_suspects_turn = not self._is_suspects_turn
         if self._is_suspects_turn:
-            return self._pop_suspect() or self._pop_good() or self._pop_suspect()  # the good row may have had one that is suspect now
+            return self._pop_suspect() or self._pop_good()
         return self._pop_good() or self._pop_suspect()
 
     def _pop_good(self) -> _Lane | None:
-        return self._pop(self._good, is_suspect=False)
+        return self._pop(self._idle) or (self._pop(self._busy) if self._has_spare else None)
 
     def _pop_suspect(self) -> _Lane | None:
         has_share = self._suspects_under_way < self._bounds.in_flight // 2
-        return self._pop(self._suspect, is_suspect=True) if has_share else None
+        return self._pop(self._suspect) if has_share and self._has_spare else None
 
-    def _pop(self, row: deque[_Lane], *, is_suspect: bool) -> _Lane | None:
-        while row:
-            lane = row.popleft()
-            lane.queued = False
-            if lane.suspect is is_suspect and lane.can_go:
-                return lane
-            self._queue(lane)  # in the other row, if it changed sides
-        return None
+    @property
+    def _has_spare(self) -> bool:
+        """Whether more than what is kept for first requests is left."""
+        return self.under_way < self._bounds.in_flight - self._bounds.in_flight // 4
 
-    def _queue(self, lane: _Lane) -> None:
-        if lane.can_go and not lane.queued:
-            lane.queued = True
-            (self._suspect if lane.suspect else self._good).append(lane)
+    @staticmethod
+    def _pop(row: _Row) -> _Lane | None:
+        if not row:
+            return None
+        lane, _ = row.popitem(last=False)
+        lane.row = None
+        return lane
+
+    def _stand(self, lane: _Lane) -> None:
+        """In the row that is its own as it is now; whoever changes a lane calls this."""
+        row = self._row_of(lane) if lane.can_go else None
+        if row is lane.row:
+            return
+        if lane.row is not None:
+            del lane.row[lane]
+        if row is not None:
+            row[lane] = None
+        lane.row = row
+
+    def _row_of(self, lane: _Lane) -> _Row:
+        if lane.suspect:
+            return self._suspect
+        return self._busy if lane.under_way else self._idle
 
     def _count(self, lane: _Lane, change: int) -> None:
         lane.under_way += change

@@ -36,8 +36,8 @@ class Sending:
     def know(self, endpoint: Endpoint) -> None:
         """The endpoint as it was just read; what goes to it from now on goes by that."""
         known = self._endpoints.get(endpoint.id)
+        self._results.know(endpoint.id, failing=endpoint.failing)  # each time: another dispatcher may have changed it, and changed it back
         if known is None or known.failing is not endpoint.failing:
-            self._results.know(endpoint.id, failing=endpoint.failing)
             self.lanes.know(endpoint.id, failing=endpoint.failing)
         self._endpoints[endpoint.id] = endpoint
 
@@ -85,7 +85,15 @@ class Sending:
     def _next(self) -> Delivery | None:
         if not self.is_open or self._results.in_trouble:
             return None
-        return self.lanes.next()
+        now = self._clock.monotonic()
+        while (delivery := self.lanes.next()) is not None and self.lanes.is_late(delivery, now):
+            self._return(delivery)
+        return delivery
+
+    def _return(self, delivery: Delivery) -> None:
+        """It was not sent after all."""
+        self.lanes.ended(delivery, seconds=None, succeeded=None)
+        self._results.give_back([delivery])
 
     async def _send(self, delivery: Delivery | None) -> None:
         """One after the other, so that a task lives for many."""

@@ -84,8 +84,11 @@ class Course(RuleBasedStateMachine):
         return self.count(name) < FEW.concurrency
 
     def must_go(self, name: str) -> bool:
-        has_room = len(self.under_way) < FEW.in_flight and self.count(name) == 0
-        return has_room and (name not in self.failing or self.failing_under_way() < FEW.in_flight // 2)
+        if self.count(name):
+            return False
+        if name in self.failing:
+            return len(self.under_way) < FEW.in_flight - FEW.in_flight // 4 and self.failing_under_way() < FEW.in_flight // 2
+        return len(self.under_way) < FEW.in_flight
 
     def count(self, name: str) -> int:
         return sum(each.webhook_id == name for each in self.under_way)
@@ -153,6 +156,23 @@ def test_failing_endpoints_have_half_of_all_requests_at_most() -> None:
     begun = lanes.next()
     assert begun is not None
     assert begun.webhook_id == "good"
+
+
+@given(st.integers(4, 60), st.integers(2, 8), st.lists(st.booleans(), min_size=1, max_size=20))
+def test_good_endpoints_that_hang_all_at_once_leave_a_quarter_to_first_requests(in_flight: int, concurrency: int, well: list[bool]) -> None:
+    """They had shown themselves good, with as many requests each as there may be; nobody has failed yet."""
+    lanes = Lanes(Bounds(concurrency, in_flight, window=10.0))
+    for number, succeeded in enumerate(well):
+        _prove(lanes, f"hook-{number}", succeeded=succeeded)
+    _flood(lanes, [f"hook-{number}" for number in range(len(well))])
+    hung = Counter(each.webhook_id for each in _drained(lanes))
+    newcomers = in_flight // 4 - sum(well)
+    for number in range(newcomers):
+        lanes.put(_delivery(f"new-{number}"))
+        begun = lanes.next()
+        assert begun is not None
+        assert begun.webhook_id == f"new-{number}"
+    assert sum(hung.values()) <= in_flight
 
 
 def test_slow_endpoints_share_that_half() -> None:
