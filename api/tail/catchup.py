@@ -27,7 +27,7 @@ _PAGE_EVENTS = 200
 _PAGE_KEYS = 5000
 _LAST_INDEX = 2**31 - 1
 _LATE = 3_600_000_000
-"""Microseconds. An event may be announced behind one that was received later, but hardly by an hour."""
+"""Microseconds. An event may be stored behind one that was received later, but hardly by an hour."""
 
 
 class Head(NamedTuple):
@@ -51,6 +51,20 @@ class Gap(NamedTuple):
     first: int
     last: int
     is_missed: bool
+
+
+class Since(NamedTuple):
+    """A beginning in time. Of what was stored then (``heads``: seqs by workspace) it leaves out what was received before it.
+
+    Within a workspace that does not rise strictly with seq: several ingests have several clocks, and an outbox waits.
+    """
+
+    time: int | None
+    heads: Mapping[str, int]
+
+    def admits(self, key: Key) -> bool:
+        """Whether the event is told, as far as that goes."""
+        return self.time is None or key.received_at >= self.time or key.seq > self.heads.get(key.workspace_id, 0)
 
 
 class Page(NamedTuple):
@@ -86,6 +100,7 @@ class CatchUp:
         self._wanted = wanted
         self._begin: Begin = begin
         self._has_begun = False
+        self._since = Since(None, {})
         self._seen: dict[str, int] = {}
         """Up to which seq, by workspace, nothing that is gone is missed: it was seen, or lies before the beginning."""
 
@@ -94,14 +109,14 @@ class CatchUp:
         async with self._stored.gate, self._stored.store.reading_for(self._caller, "tail", _PLANNING) as connection:
             ends, heads = await self._standing(connection)
             if not self._has_begun:
-                await self._start(connection, heads)
+                await self._start(connection, ends, heads)
                 self._has_begun = True
             behind = {name: head.seq for name, head in heads.items() if head.seq > self.progress.seqs.get(name, 0)}
             limit = max(1, min(_PAGE_EVENTS, _PAGE_KEYS // max(1, len(behind))))
             keys, is_last = merged(await self._keys(connection, behind, limit), limit, _PAGE_EVENTS)
             told = await self._events(connection, keys)
-        places = {partition: (ends[partition] - 1, _LAST_INDEX) for partition in map(self._stored.partition_of, heads) if partition in ends}
-        return Page(list(self._steps(keys, told, behind if is_last else {})), is_last, places if is_last else {})
+        steps = list(self._steps(keys, told, behind if is_last else {}))
+        return Page(steps, is_last, self._ends(heads, ends) if is_last else {})
 
     async def _standing(self, connection: Connection) -> tuple[dict[int, int], dict[str, Head]]:
         caller = self._caller
@@ -111,16 +126,32 @@ class CatchUp:
         ends = {row["partition"]: row["at"] for row in rows if row["workspace_id"] is None}
         return ends, {str(row["workspace_id"]): Head(row["at"], row["updated_at"]) for row in rows if row["workspace_id"] is not None}
 
-    async def _start(self, connection: Connection, heads: Mapping[str, Head]) -> None:
+    def _ends(self, heads: Mapping[str, Head], ends: Mapping[int, int]) -> dict[int, Place]:
+        """The last place of each partition that there is an event in."""
+        return {partition: (ends[partition] - 1, _LAST_INDEX) for partition in map(self._stored.partition_of, heads) if partition in ends}
+
+    async def _start(self, connection: Connection, ends: Mapping[int, int], heads: Mapping[str, Head]) -> None:
         begin, progress = self._begin, self.progress
         if begin is None:
             progress.seqs = {name: head.seq for name, head in heads.items()}
         elif isinstance(begin, int):
+            self._since = Since(begin, {name: head.seq for name, head in heads.items()})
             self._seen = {name: head.seq for name, head in heads.items() if head.updated_at < begin}
-            progress.seqs = await self._floors(connection, heads, dict.fromkeys(heads, (0, 0)), begin)
+            progress.start_at(self._ends(heads, ends))
+            await self._start_since(connection, heads, begin)
         else:
             progress.time, progress.places = begin.time, dict(begin.places)
             await self._resume(connection, heads, begin)
+
+    async def _start_since(self, connection: Connection, heads: Mapping[str, Head], time: int) -> None:
+        """Each workspace at its first event received then or later; each partition in front of the first of these, or at its end."""
+        early = await self._floors(connection, heads, dict.fromkeys(heads, (0, 0)), time - _LATE)
+        columns = (list(heads), [early.get(name, 0) for name in heads], [head.seq for head in heads.values()])
+        for name, floor, offset, index in await connection.fetch(self._stored.sql["tail_firsts"], self._caller.company_id, *columns, time):
+            self.progress.seqs[str(name)] = floor
+            if offset is not None:
+                partition, place = self._stored.partition_of(str(name)), _in_front((offset, index))
+                self.progress.places[partition] = min(place, self.progress.places.get(partition, place))
 
     async def _resume(self, connection: Connection, heads: Mapping[str, Head], begin: Position) -> None:
         if self._caller.workspace_id is not None:
@@ -176,4 +207,9 @@ class CatchUp:
             yield Gap(workspace_id, first, last, is_told and last > self._seen.get(workspace_id, 0))
 
     def _is_asked(self, key: Key) -> bool:
-        return key.is_asked and self._wanted.workspace_id in (None, key.workspace_id)
+        return key.is_asked and self._wanted.workspace_id in (None, key.workspace_id) and self._since.admits(key)
+
+
+def _in_front(place: Place) -> Place:
+    offset, index = place
+    return (offset, index - 1) if index else (offset - 1, _LAST_INDEX)

@@ -10,7 +10,8 @@ FROM workspace w JOIN chain_head h ON h.workspace_id = w.id
 WHERE w.company_id = $1 AND ($2::uuid IS NULL OR w.id = $2)
 
 -- name: tail_floors
--- Of each workspace $2 with the newest seq $3 the last seq at or behind the place ($4, $5), or received before $6. By halving, as both rise with seq.
+-- Of each workspace $2 with the newest seq $3 the last seq at or behind the place ($4, $5), or received before $6. By halving: places rise
+-- with seq, and times of receipt do so but for an hour.
 WITH RECURSIVE halved (workspace_id, low, high, middle, source_offset, source_index) AS (
   SELECT f.workspace_id, 0::bigint, f.head, f.head, f.source_offset, f.source_index
   FROM unnest($2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[]) AS f (workspace_id, head, source_offset, source_index)
@@ -32,6 +33,25 @@ WITH RECURSIVE halved (workspace_id, low, high, middle, source_offset, source_in
   ) n
 )
 SELECT workspace_id, low AS seq FROM halved WHERE low >= high
+
+-- name: tail_firsts
+-- Of each workspace $2, behind seq $3 and up to seq $4: the first event received at $5 or later, and the last seq in front of it, or of all.
+SELECT f.workspace_id, coalesce(passed.seq, f.after) AS floor, found.source_offset, found.source_index
+FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS f (workspace_id, after, upto)
+LEFT JOIN LATERAL (
+  SELECT e.seq, e.source_offset, e.source_index
+  FROM events e
+  WHERE e.company_id = $1 AND e.workspace_id = f.workspace_id AND e.seq > f.after AND e.seq <= f.upto AND e.received_at >= $5
+  ORDER BY e.seq
+  LIMIT 1
+) found ON true
+LEFT JOIN LATERAL (
+  SELECT e.seq
+  FROM events e
+  WHERE e.company_id = $1 AND e.workspace_id = f.workspace_id AND e.seq > f.after AND e.seq < coalesce(found.seq, f.upto + 1)
+  ORDER BY e.seq DESC
+  LIMIT 1
+) passed ON true
 
 -- name: tail_keys
 -- The next $6 events of each workspace $2 from behind seq $3 up to seq $4: where they are, and whether they are asked for ($5).
