@@ -145,7 +145,7 @@ async def test_no_thread_to_start_is_this_machines_fault(monkeypatch: pytest.Mon
     def start(_: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(resolving.Thread, "start", start)
+    monkeypatch.setattr(threading.Thread, "start", start)
     with pytest.raises(OSError, match="thread") as refused:
         await Resolver(5).resolve("localhost", 80)
     assert refused.value.errno == errno.EAGAIN
