@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 from api.asked import EventFilter
 from api.store import Store
 from api.tail.frames import Told
-from api.tail.merging import Key, merged
+from api.tail.merging import Key, Most, merged
 from api.tail.position import Place, Position
 from api.tail.progress import Progress
 from ops.auth import Principal
@@ -23,8 +23,9 @@ Begin = Position | int | None
 """Behind a position; or from a time of receipt on (microseconds); or now."""
 
 _PLANNING: Final = MappingProxyType({"plan_cache_mode": "force_custom_plan", "enable_seqscan": "off", "enable_bitmapscan": "off"})
-_PAGE_EVENTS = 200
-_PAGE_KEYS = 5000
+_PAGE: Final = Most(keys=5000, events=200, size=1 << 20)
+_FEW = 4
+"""When filters let pass less than one in so many, the next page looks at as many keys as it may."""
 _LAST_INDEX = 2**31 - 1
 _LATE = 3_600_000_000
 """Microseconds. An event may be stored behind one that was received later, but hardly by an hour."""
@@ -35,6 +36,13 @@ class Head(NamedTuple):
 
     seq: int
     updated_at: int
+
+
+class Standing(NamedTuple):
+    """In one snapshot: the next offset of each partition, and each workspace's head."""
+
+    ends: Mapping[int, int]
+    heads: Mapping[str, Head]
 
 
 class Seen(NamedTuple):
@@ -100,6 +108,9 @@ class CatchUp:
         self._wanted = wanted
         self._begin: Begin = begin
         self._has_begun = False
+        self._standing: Standing | None = None
+        """What is being caught up to. Only a page that found it itself is the last one: what is newer is not behind anybody's mark."""
+        self._most_keys = _PAGE.events
         self._since = Since(None, {})
         self._seen: dict[str, int] = {}
         """Up to which seq, by workspace, nothing that is gone is missed: it was seen, or lies before the beginning."""
@@ -107,37 +118,50 @@ class CatchUp:
     async def page(self) -> Page:
         """What comes next. Raises ``Unavailable``."""
         async with self._stored.gate, self._stored.store.reading_for(self._caller, "tail", _PLANNING) as connection:
-            ends, heads = await self._standing(connection)
+            is_fresh = self._standing is None
+            standing = self._standing = self._standing or await self._stand(connection)
             if not self._has_begun:
-                await self._start(connection, ends, heads)
+                await self._start(connection, standing)
                 self._has_begun = True
-            behind = {name: head.seq for name, head in heads.items() if head.seq > self.progress.seqs.get(name, 0)}
-            limit = max(1, min(_PAGE_EVENTS, _PAGE_KEYS // max(1, len(behind))))
-            keys, is_last = merged(await self._keys(connection, behind, limit), limit, _PAGE_EVENTS)
+            behind = {name: head.seq for name, head in standing.heads.items() if head.seq > self.progress.seqs.get(name, 0)}
+            keys, is_all = await self._next(connection, behind)
             told = await self._events(connection, keys)
-        steps = list(self._steps(keys, told, behind if is_last else {}))
-        return Page(steps, is_last, self._ends(heads, ends) if is_last else {})
+        self._most_keys = _PAGE.keys if len(told) * _FEW < len(keys) else _PAGE.events
+        if not is_all:
+            return Page(list(self._steps(keys, told, {})), is_last=False, ends={})
+        self._standing = None
+        return Page(list(self._steps(keys, told, behind)), is_fresh, self._ends(standing))
 
-    async def _standing(self, connection: Connection) -> tuple[dict[int, int], dict[str, Head]]:
+    async def _next(self, connection: Connection, behind: Mapping[str, int]) -> tuple[list[Key], bool]:
+        """The page's keys, and whether they are the last ones up to ``behind``."""
+        limit = max(1, min(self._most_keys, _PAGE.keys // max(1, len(behind))))
+        keys, is_all = merged(await self._keys(connection, behind, limit), limit)
+        page = _PAGE.cut(keys, self._is_asked)
+        return page, is_all and len(page) == len(keys)
+
+    async def _stand(self, connection: Connection) -> Standing:
         caller = self._caller
         rows = await connection.fetch(
             self._stored.sql["tail_standing"], caller.company_id, caller.workspace_id, ingest_topic(caller.region)
         )
         ends = {row["partition"]: row["at"] for row in rows if row["workspace_id"] is None}
-        return ends, {str(row["workspace_id"]): Head(row["at"], row["updated_at"]) for row in rows if row["workspace_id"] is not None}
+        heads = {str(row["workspace_id"]): Head(row["at"], row["updated_at"]) for row in rows if row["workspace_id"] is not None}
+        return Standing(ends, heads)
 
-    def _ends(self, heads: Mapping[str, Head], ends: Mapping[int, int]) -> dict[int, Place]:
+    def _ends(self, standing: Standing) -> dict[int, Place]:
         """The last place of each partition that there is an event in."""
-        return {partition: (ends[partition] - 1, _LAST_INDEX) for partition in map(self._stored.partition_of, heads) if partition in ends}
+        ends = standing.ends
+        partitions = map(self._stored.partition_of, standing.heads)
+        return {partition: (ends[partition] - 1, _LAST_INDEX) for partition in partitions if partition in ends}
 
-    async def _start(self, connection: Connection, ends: Mapping[int, int], heads: Mapping[str, Head]) -> None:
-        begin, progress = self._begin, self.progress
+    async def _start(self, connection: Connection, standing: Standing) -> None:
+        begin, progress, heads = self._begin, self.progress, standing.heads
         if begin is None:
             progress.seqs = {name: head.seq for name, head in heads.items()}
         elif isinstance(begin, int):
             self._since = Since(begin, {name: head.seq for name, head in heads.items()})
             self._seen = {name: head.seq for name, head in heads.items() if head.updated_at < begin}
-            progress.start_at(self._ends(heads, ends))
+            progress.start_at(self._ends(standing))
             await self._start_since(connection, heads, begin)
         else:
             progress.time, progress.places = begin.time, dict(begin.places)

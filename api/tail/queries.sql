@@ -54,12 +54,14 @@ LEFT JOIN LATERAL (
 ) passed ON true
 
 -- name: tail_keys
--- The next $6 events of each workspace $2 from behind seq $3 up to seq $4: where they are, and whether they are asked for ($5).
-SELECT k.workspace_id, k.seq, k.source_partition, k.source_offset, k.source_index, k.received_at, k.is_asked
+-- The next $6 events of each workspace $2 from behind seq $3 up to seq $4: where they are, whether they are asked for ($5), and their bytes.
+SELECT k.workspace_id, k.seq, k.source_partition, k.source_offset, k.source_index, k.received_at, k.is_asked, k.size
 FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS f (workspace_id, after, upto)
 CROSS JOIN LATERAL (
   SELECT e.workspace_id, e.seq, e.source_partition, e.source_offset, e.source_index, e.received_at,
-         is_asked(e, $5::event_filter) AS is_asked
+         is_asked(e, $5::event_filter) AS is_asked,
+         coalesce(octet_length(e.actor), 0) + coalesce(octet_length(e.resource), 0) + coalesce(octet_length(e.context), 0)
+           + coalesce(octet_length(e.metadata), 0) AS size
   FROM events e
   WHERE e.company_id = $1 AND e.workspace_id = f.workspace_id AND e.seq > f.after AND e.seq <= f.upto
   ORDER BY e.seq

@@ -151,3 +151,39 @@ async def test_what_comes_later_is_told_whenever_it_was_received(site: Site) -> 
     assert (await read(catch_up))[0] == []
     late = await site.store(0, 9)
     assert set((await read(catch_up))[0]) == ids(*late)
+
+
+async def test_a_page_is_bounded_by_what_its_events_say(site: Site) -> None:
+    """A client that does not read holds one page: 200 events of 128 KiB would be 25 MiB."""
+    events = await site.store(0, *range(30), metadata=b'{"t":"%b"}' % (b"x" * 120_000))
+    catch_up = site.catch_up(at(0))
+    told: list[str] = []
+    while not (page := await catch_up.page()).is_last:
+        assert sum(step.told is not None for step in page.steps if not isinstance(step, Gap)) <= 8
+        told += tell(catch_up.progress, page, 9)
+    assert told == [event.id for event in events]
+
+
+async def test_a_filter_that_matches_little_reads_large_pages(site: Site) -> None:
+    """And asks but once how far there is to go, and once more at the end."""
+    await site.store(0, *range(4000))
+    wanted = await site.store(0, 5000, category="file")
+    catch_up = site.catch_up(at(0), category="file")
+    pages = 0
+    told: list[str] = []
+    is_last = False
+    while not is_last:
+        page = await catch_up.page()
+        pages, is_last = pages + 1, page.is_last
+        told += tell(catch_up.progress, page, 10)
+    assert (set(told), pages) == (ids(*wanted), 3)
+
+
+async def test_the_last_page_is_as_new_as_it_is(site: Site) -> None:
+    """What came while the pages before it were read is in it, as whoever marked a log then takes for granted."""
+    await site.store(0, *range(300))
+    catch_up = site.catch_up(at(0))
+    tell(catch_up.progress, await catch_up.page(), 1000)
+    await site.store(0, *range(300, 303))
+    told, _ = await read(catch_up)
+    assert len(told) == 103

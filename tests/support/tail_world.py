@@ -126,7 +126,8 @@ class WorldCatchUp(CatchUp):
             self._go_to(events)
         keys = [_key(event) for event in events if event.seq > self.progress.seqs.get(event.workspace_id, 0)]
         few = [key for name in WORKSPACES for key in [each for each in keys if each.workspace_id == name][:_PAGE]]
-        page, is_last = merged(few, _PAGE, _PAGE)
+        found, is_all = merged(few, _PAGE)
+        page, is_last = found[:_PAGE], is_all and len(found) <= _PAGE
         by_key = {(event.workspace_id, event.seq): event for event in events}
         steps: list[Seen | Gap] = [Seen(key, Told(by_key[key.workspace_id, key.seq], key.partition)) for key in page]
         end = divmod(len(self._world.stored) - 1, 2)
