@@ -30,14 +30,18 @@ class Beside:
     tails: int
     delivered: float
     told: float
-    cores: float
-    """That webhooks, their receiver and the tails' clients took, of the machine's."""
 
     @property
     def for_each_core(self) -> float:
-        """Events for each core that the write path had, in terms of those it alone had."""
-        cores = os.cpu_count() or 1
-        return (self.beside.announced / (cores - self.cores)) / (self.alone.announced / cores)
+        """Events for each core that was left to ingest, the worker and the servers, in terms of the same alone."""
+        return (self.beside.announced / cores_left(self.beside)) / (self.alone.announced / cores_left(self.alone))
+
+
+def cores_left(posting: Posting) -> float:
+    """Of the machine's cores those that neither webhooks took nor what is not HyreLog, like the receiver and the tails' clients."""
+    seconds = sum(window.load.seconds + window.lag_seconds for window in posting.windows)
+    taken = posting.cost.elsewhere + posting.cost.cpu.get(WEBHOOKS, 0.0)
+    return (os.cpu_count() or 1) - taken / seconds
 
 
 async def post_beside_both(bench: Bench) -> Beside:
@@ -53,16 +57,11 @@ async def post_beside_both(bench: Bench) -> Beside:
         endpoints = [await create_endpoint(session, bench.tenant, each.id, url) for each in bench.tenant.workspaces[:ENDPOINTS]]
         await wake(bench, WEBHOOKS)
         await asyncio.to_thread(bench.stack.parts.wait_ready, WEBHOOKS)
-
-        def spent() -> float:
-            return receiver.cpu_seconds() + listener.cpu_seconds() + bench.meter.read().cpu.get("webhooks", 0.0)
-
-        before, began = spent(), time.monotonic()
+        began = time.monotonic()
         beside = await post(bench, 1)
         seconds = time.monotonic() - began
-        cores = (spent() - before) / seconds
         told, delivered = (await listener.ask("counts"))["told"], (await receiver.ask("counts")).get("fast", 0)
         for endpoint in endpoints:
             await delete_endpoint(session, bench.tenant, endpoint)
         await rest(bench, WEBHOOKS)
-    return Beside(alone, beside, len(keys), delivered / seconds, told / seconds, cores)
+    return Beside(alone, beside, len(keys), delivered / seconds, told / seconds)

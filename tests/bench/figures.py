@@ -136,7 +136,7 @@ class Figures:
     async def _beside(self) -> list[Row]:
         found = await post_beside_both(self._bench)
         beside = f"{rate(found.delivered)} delivered to {ENDPOINTS} endpoints, {rate(found.told)} told to {found.tails} tails"
-        cores = f"for each core it had: {found.for_each_core:.2f}; webhooks, receiver and clients took {found.cores:.2f} cores"
+        cores = f"for each core that was left to it: {found.for_each_core:.2f}"
         name = "single POST beside webhooks and tails"
         return [
             *self._posting(found.alone, "", name="single POST without webhooks and tails"),
