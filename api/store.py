@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass
 from struct import Struct
 from time import perf_counter
@@ -138,30 +138,29 @@ class Store:
 
     @asynccontextmanager
     async def reading_for(
-        self, caller: Principal, query: str, parameters: Mapping[str, str] = MappingProxyType({})
+        self,
+        caller: Principal,
+        query: str,
+        parameters: Mapping[str, str] = MappingProxyType({}),
+        gate: asyncio.Semaphore | None = None,
     ) -> AsyncIterator[Connection]:
-        """A read-only transaction, under PostgreSQL's ``parameters``, that sees what the caller may. Raises ``Unavailable``."""
+        """A read-only transaction, under PostgreSQL's ``parameters``, that sees what the caller may. Raises ``Unavailable``.
+
+        ``gate`` is waited at once it is the company's turn: so no company that waits for itself keeps others from it.
+        """
         async with (
-            self._in_turn(caller.company_id),
+            _in_turn(self._share_of(caller.company_id), "Too many of this company's queries are under way: try again"),
+            _in_turn(gate, "Too much is read at a time: try again") if gate else nullcontext(),
             self._reading(caller.region, query) as connection,
             tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True, parameters=parameters),
         ):
             yield connection
 
-    @asynccontextmanager
-    async def _in_turn(self, company_id: str) -> AsyncIterator[None]:
-        """Wait while the company's share of the connections is in use."""
+    def _share_of(self, company_id: str) -> asyncio.Semaphore:
         share = self._shares.get(company_id)
         if share is None:
             share = self._shares[company_id] = asyncio.Semaphore(self._share)
-        try:
-            await asyncio.wait_for(share.acquire(), _ACQUIRE_SECONDS)
-        except TimeoutError:
-            raise Unavailable("Too many of this company's queries are under way: try again") from None
-        try:
-            yield
-        finally:
-            share.release()
+        return share
 
     @asynccontextmanager
     async def _reading(self, region: Region, query: str) -> AsyncIterator[Connection]:
@@ -176,6 +175,19 @@ class Store:
             raise Unavailable from error
         finally:
             self._metrics.query_seconds.labels(query, region).observe(perf_counter() - started)
+
+
+@asynccontextmanager
+async def _in_turn(turns: asyncio.Semaphore, sentence: str) -> AsyncIterator[None]:
+    """Wait while all turns are taken."""
+    try:
+        await asyncio.wait_for(turns.acquire(), _ACQUIRE_SECONDS)
+    except TimeoutError:
+        raise Unavailable(sentence) from None
+    try:
+        yield
+    finally:
+        turns.release()
 
 
 def _by_id(row: Row) -> tuple[Row, Position]:

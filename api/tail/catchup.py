@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final, NamedTuple
@@ -17,7 +18,7 @@ from api.tail.progress import Progress
 from ops.auth import Principal
 from ops.db import Connection, load_queries
 from ops.rows import to_stored
-from schemas.topics import ingest_topic
+from schemas.topics import Region, ingest_topic
 
 Begin = Position | int | None
 """Behind a position; or from a time of receipt on (microseconds); or now."""
@@ -85,17 +86,21 @@ class Page(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """The regions' stored events, as tails read them. ``partition_of`` tells a workspace's; ``gate`` is how many read at a time."""
+    """The regions' stored events, as tails read them. ``partition_of`` tells a workspace's; ``gates`` are how many read at a time."""
 
     store: Store
     partition_of: Callable[[str], int]
-    gate: asyncio.Semaphore
+    gates: Mapping[Region, asyncio.Semaphore]
     sql: Mapping[str, str]
 
     @classmethod
     def of(cls, store: Store, partition_of: Callable[[str], int], readers: int) -> Stored:
-        """With the package's own queries."""
-        return cls(store, partition_of, asyncio.Semaphore(readers), load_queries("api.tail"))
+        """With the package's own queries, and so many ``readers`` a region."""
+        return cls(store, partition_of, {region: asyncio.Semaphore(readers) for region in Region}, load_queries("api.tail"))
+
+    def reading_for(self, caller: Principal) -> AbstractAsyncContextManager[Connection]:
+        """A transaction of the caller's in turn. Raises ``Unavailable``."""
+        return self.store.reading_for(caller, "tail", _PLANNING, self.gates[caller.region])
 
 
 class CatchUp:
@@ -107,7 +112,6 @@ class CatchUp:
         self._caller = caller
         self._wanted = wanted
         self._begin: Begin = begin
-        self._has_begun = False
         self._standing: Standing | None = None
         """What is being caught up to. Only a page that found it itself is the last one: what is newer is not behind anybody's mark."""
         self._most_keys = _PAGE.events
@@ -115,14 +119,16 @@ class CatchUp:
         self._seen: dict[str, int] = {}
         """Up to which seq, by workspace, nothing that is gone is missed: it was seen, or lies before the beginning."""
 
+    async def begin(self) -> None:
+        """Fix the beginning: what is stored from now on is behind it. Raises ``Unavailable``."""
+        async with self._stored.reading_for(self._caller) as connection:
+            await self._start(connection, await self._stand(connection))
+
     async def page(self) -> Page:
-        """What comes next. Raises ``Unavailable``."""
-        async with self._stored.gate, self._stored.store.reading_for(self._caller, "tail", _PLANNING) as connection:
+        """What comes next, once begun. Raises ``Unavailable``."""
+        async with self._stored.reading_for(self._caller) as connection:
             is_fresh = self._standing is None
             standing = self._standing = self._standing or await self._stand(connection)
-            if not self._has_begun:
-                await self._start(connection, standing)
-                self._has_begun = True
             behind = {name: head.seq for name, head in standing.heads.items() if head.seq > self.progress.seqs.get(name, 0)}
             keys, is_all = await self._next(connection, behind)
             told = await self._events(connection, keys)

@@ -55,7 +55,7 @@ async def tail_events(
     begin = _begin(last_event_id if last_event_id is not None else asked.last_event_id, asked.since, caller, parts.tails.positions)
     header = request.headers["authorization"][_BEARER:]
     holder = Holder(caller.key_id, request.state.client_address, tuple(hash_key(secret, header) for secret in parts.key_secrets))
-    return parts.tails.open(Asked(caller, _filter(asked), asked.question(), begin, holder))
+    return await parts.tails.open(Asked(caller, _filter(asked), asked.question(), begin, holder))
 
 
 def _begin(last_event_id: str | None, since: int | None, caller: Principal, positions: Positions) -> Begin:

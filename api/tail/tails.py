@@ -81,8 +81,11 @@ class Tails:
         self._of_key: Counter[str] = Counter()
         self._is_stopping = False
 
-    def open(self, asked: Asked) -> Stream:
-        """A new tail, counted until it ends. Raises ``RateLimited``, ``Unavailable``."""
+    async def open(self, asked: Asked) -> Stream:
+        """A new tail that has begun: what is stored from now on is told. It counts until it ends.
+
+        Raises ``RateLimited``, ``Unavailable``.
+        """
         self._admit(asked.caller)
         caller = asked.caller
         audience = Audience(caller.company_id, caller.workspace_id)
@@ -94,6 +97,11 @@ class Tails:
         self._open[stream] = (caller.region, asked.holder)
         self._of_key[caller.key_id] += 1
         self._metrics.tail_clients.labels(caller.region).inc()
+        try:
+            await catch_up.begin()
+        except BaseException:
+            self._close(stream)
+            raise
         return stream
 
     def notices(self) -> list[str]:
@@ -127,12 +135,17 @@ class Tails:
         if self._is_stopping or len(self._open) >= self._limits.clients:
             raise Unavailable("No more tails can be opened here now: try again.")
 
-    def _over(self, stream: Stream) -> None:
+    def _close(self, stream: Stream) -> Region:
+        """It counts no more."""
         region, holder = self._open.pop(stream)
         self._of_key[holder.key_id] -= 1
         if not self._of_key[holder.key_id]:
             del self._of_key[holder.key_id]
         self._metrics.tail_clients.labels(region).dec()
+        return region
+
+    def _over(self, stream: Stream) -> None:
+        region = self._close(stream)
         self._metrics.tail_ended.labels(region, stream.client.ended or Ended.GONE).inc()
         self._count(region, stream.client)
 

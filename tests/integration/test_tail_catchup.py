@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -44,16 +45,23 @@ class Site:
     chains: list[Chain]
     records: int = 0
 
-    @property
-    def stored(self) -> Stored:
+    def few(self, readers: int) -> tuple[Store, Stored]:
+        """A store in which each company has one connection, and tails so many in all."""
         partitions = {chain.workspace_id: chain.partition for chain in self.chains}
-        return Stored.of(Store({Region.US: self.pool}, Metrics(CollectorRegistry())), partitions.__getitem__, 2)
+        store = Store({Region.US: self.pool}, Metrics(CollectorRegistry()), 1)
+        return store, Stored.of(store, partitions.__getitem__, readers)
 
-    def catch_up(self, begin: Begin, **filters: Any) -> CatchUp:
-        """The company's."""
+    async def catch_up(self, begin: Begin, **filters: Any) -> CatchUp:
+        """The company's, begun."""
+        catch_up = self.catch_up_of(self.few(readers=2)[1], begin, **filters)
+        await catch_up.begin()
+        return catch_up
+
+    def catch_up_of(self, stored: Stored, begin: Begin, **filters: Any) -> CatchUp:
+        """The same, not begun."""
         caller = Principal("k", Region.US, Scope.COMPANY, str(self.tenant.id), None, None, LIMITS)
         wanted = EventFilter(None, 0, 2**62, descending=False, plain=filters)
-        return CatchUp(self.stored, caller, wanted, begin, Progress(Audience(str(self.tenant.id), None)))
+        return CatchUp(stored, caller, wanted, begin, Progress(Audience(str(self.tenant.id), None)))
 
     async def store(self, number: int, *seconds: float, **members: Any) -> list[StoredEvent]:
         """Events received at those seconds."""
@@ -131,8 +139,8 @@ async def test_a_time_is_kept_across_a_cut(site: Site) -> None:
         await site.store(number, 1, 2, 3)
     since = [*await site.store(0, 10, 14), *await site.store(2, 11, 13), *await site.store(3, 12)]
     for most in range(len(since) + 1):
-        first, position = await read(site.catch_up(at(10)), most)
-        rest, _ = await read(site.catch_up(position))
+        first, position = await read(await site.catch_up(at(10)), most)
+        rest, _ = await read(await site.catch_up(position))
         assert len(first) == most
         assert sorted(first + rest) == sorted(ids(*since))
 
@@ -141,13 +149,13 @@ async def test_a_time_is_told_from_by_receipt_though_receipt_does_not_rise_with_
     events = await site.store(0, 10, 11, 12, 20, 13, 14, 15, 16)
     events += await site.store(0, 21, 19, 22)
     for second in (9, 12, 15, 20, 21, 22.5):
-        told, _ = await read(site.catch_up(at(second)))
+        told, _ = await read(await site.catch_up(at(second)))
         assert set(told) == {event.id for event in events if event.received_at >= at(second)}
 
 
 async def test_what_comes_later_is_told_whenever_it_was_received(site: Site) -> None:
     await site.store(0, 1, 2)
-    catch_up = site.catch_up(at(10))
+    catch_up = await site.catch_up(at(10))
     assert (await read(catch_up))[0] == []
     late = await site.store(0, 9)
     assert set((await read(catch_up))[0]) == ids(*late)
@@ -156,7 +164,7 @@ async def test_what_comes_later_is_told_whenever_it_was_received(site: Site) -> 
 async def test_a_page_is_bounded_by_what_its_events_say(site: Site) -> None:
     """A client that does not read holds one page: 200 events of 128 KiB would be 25 MiB."""
     events = await site.store(0, *range(30), metadata=b'{"t":"%b"}' % (b"x" * 120_000))
-    catch_up = site.catch_up(at(0))
+    catch_up = await site.catch_up(at(0))
     told: list[str] = []
     while not (page := await catch_up.page()).is_last:
         assert sum(step.told is not None for step in page.steps if not isinstance(step, Gap)) <= 8
@@ -168,7 +176,7 @@ async def test_a_filter_that_matches_little_reads_large_pages(site: Site) -> Non
     """And asks but once how far there is to go, and once more at the end."""
     await site.store(0, *range(4000))
     wanted = await site.store(0, 5000, category="file")
-    catch_up = site.catch_up(at(0), category="file")
+    catch_up = await site.catch_up(at(0), category="file")
     pages = 0
     told: list[str] = []
     is_last = False
@@ -182,8 +190,37 @@ async def test_a_filter_that_matches_little_reads_large_pages(site: Site) -> Non
 async def test_the_last_page_is_as_new_as_it_is(site: Site) -> None:
     """What came while the pages before it were read is in it, as whoever marked a log then takes for granted."""
     await site.store(0, *range(300))
-    catch_up = site.catch_up(at(0))
+    catch_up = await site.catch_up(at(0))
     tell(catch_up.progress, await catch_up.page(), 1000)
     await site.store(0, *range(300, 303))
     told, _ = await read(catch_up)
     assert len(told) == 103
+
+
+async def test_it_has_begun_before_its_first_page(site: Site) -> None:
+    """What is stored once the client has its 200 is told."""
+    await site.store(0, 1)
+    catch_up = await site.catch_up(None)
+    after = [*await site.store(0, 2), *await site.store(1, 3)]
+    assert set((await read(catch_up))[0]) == ids(*after)
+
+
+async def test_neither_another_region_nor_a_company_that_waits_for_itself_holds_up_a_tail(site: Site) -> None:
+    """Its company's share is taken first, then a place among the region's readers."""
+    store, stored = site.few(readers=1)
+    await site.store(0, 1)
+    other = Principal("k", Region.US, Scope.COMPANY, str(uuid4()), None, None, LIMITS)
+    async with stored.gates[Region.EU], store.reading_for(other, "test"):
+        waiting = asyncio.create_task(enter(stored, other))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        async with asyncio.timeout(3):
+            catch_up = site.catch_up_of(stored, None)
+            await catch_up.begin()
+        assert not waiting.done()
+    await waiting
+
+
+async def enter(stored: Stored, caller: Principal) -> None:
+    async with stored.reading_for(caller):
+        return
