@@ -8,11 +8,12 @@ from typing import NamedTuple
 
 from ops import log, tracing
 from ops.clock import Clock
-from ops.egress import Cut, Egress, TimedOut, Unreachable
+from ops.egress import Cut, Egress, OutOfResources, TimedOut, Unreachable
 from ops.sealing import Sealer
 from ops.settings import Settings
 from ops.tracing import SpanContext, Tracer
 from schemas.webhooks import Failure, Kind, Secrets, State, event_body, next_delay, parse_retry_after, signed_headers, test_body
+from sinks.webhooks.gauge import WebhookMetrics
 from sinks.webhooks.model import MAX_ATTEMPTS, Delivery, Endpoint, Result
 
 _LOG = log.get(__name__)
@@ -38,8 +39,11 @@ class _Answered(NamedTuple):
 class Sender:
     """Makes attempts."""
 
-    def __init__(self, settings: Settings, egress: Egress, clock: Clock, tracer: Tracer | None) -> None:
+    def __init__(self, settings: Settings, egress: Egress, *, clock: Clock, tracer: Tracer | None, metrics: WebhookMetrics) -> None:
+        self.is_keyless = False
+        """Whether the last secret that was needed could not be opened: the key may be wrong."""
         self._tracer = tracer
+        self._metrics = metrics
         self._steps = settings.webhook_retry_seconds
         self._timeout = settings.webhook_timeout_seconds
         self._egress = egress
@@ -47,20 +51,44 @@ class Sender:
         self._sealer = Sealer.of(settings)
         self._secrets = lru_cache(_REMEMBERED)(self._open)
 
-    async def attempt(self, endpoint: Endpoint, delivery: Delivery) -> Result:
-        """Send the delivery once. Raises nothing; cancelled, it may or may not have been sent."""
+    async def attempt(self, endpoint: Endpoint, delivery: Delivery) -> Result | None:
+        """Send the delivery once; ``None``: this machine could not, nothing was sent. Cancelled, it may or may not have been sent."""
         began = self._clock.monotonic()
         if not endpoint.takes(delivery.kind):
             return Result(delivery, State.FAILED, began, began, delivery.failures, sent=False, error=Failure.ENDPOINT_DISABLED)
         if delivery.event is None and delivery.kind is not Kind.TEST:
             return Result(delivery, State.FAILED, began, began, delivery.failures, sent=False, error=Failure.EVENT_GONE)
-        answered = await self._ask(endpoint, delivery)
-        return self._judge(delivery, answered, began)
-
-    async def _ask(self, endpoint: Endpoint, delivery: Delivery) -> _Answered:
         try:
-            secrets = self._secrets(endpoint.id, endpoint.secret, endpoint.previous_secret)
+            secrets = self._open_secrets(endpoint)
+        except ValueError as error:  # Unsealable, or not a secret's text
+            return self._keyless(endpoint, delivery, error, began)
+        try:
+            answered = await self._ask(endpoint, delivery, secrets)
+        except OutOfResources as error:
+            self._metrics.retried(error)
+            return None
+        return self._judge(delivery, answered, began)._replace(endpoint=endpoint)
+
+    def _open_secrets(self, endpoint: Endpoint) -> Secrets:
+        self.is_keyless = True
+        secrets = self._secrets(endpoint.id, endpoint.secret, endpoint.previous_secret)
+        self.is_keyless = False
+        return secrets
+
+    def _keyless(self, endpoint: Endpoint, delivery: Delivery, error: ValueError, began: float) -> Result:
+        """Not the endpoint's fault, so no failure; the pauses grow with the attempts, so that they last for days."""
+        self._metrics.retried(error)
+        _LOG.critical("a secret can't be opened: is the key right?", webhook=endpoint.id, delivery=delivery.id)
+        step = min(delivery.attempt, len(self._steps))
+        pause = next_delay(step, self._steps, None, _jitter(delivery)) if step and delivery.attempt < MAX_ATTEMPTS else None
+        state = State.FAILED if pause is None else State.RETRYING
+        return Result(delivery, state, began, began, delivery.failures, pause, sent=False, error=Failure.INTERRUPTED)
+
+    async def _ask(self, endpoint: Endpoint, delivery: Delivery, secrets: Secrets) -> _Answered:
+        try:
             return await self._post(endpoint, delivery, secrets)
+        except OutOfResources:
+            raise
         except Exception as error:  # noqa: BLE001 - whatever one endpoint or event brings about, the others are told
             # No traceback: its text may hold what the event or the secret holds.
             _LOG.error("an attempt could not be made", webhook=endpoint.id, delivery=delivery.id, error=type(error).__name__)

@@ -11,7 +11,7 @@ from uuid import UUID
 from ops.clock import Clock
 from ops.faults import FaultPoints
 from sinks.webhooks.gauge import WebhookMetrics
-from sinks.webhooks.ledger import PAGE, Ledger, Standing
+from sinks.webhooks.ledger import Ledger, Standing
 from sinks.webhooks.sending import Sending
 
 _CLAIMED_AT_A_TIME = 200
@@ -46,15 +46,12 @@ class Claims:
         self._wake.clear()
         began = self._clock.monotonic()
         pause, late, is_more = _LONGEST_PAUSE, 0.0, False
-        after = _FIRST
-        while True:
-            page = await self._ledger.lanes(after)
+        after: UUID | None = _FIRST
+        while after is not None:
+            page, after = await self._ledger.lanes(after)
             is_more = await self._look(page) or is_more
             pause = min([pause, *(each.due_in for each in page if each.due_in > 0)])
             late = max([late, *(-each.due_in for each in page)])
-            if len(page) < PAGE:
-                break
-            after = UUID(page[-1].endpoint.id)
         self._sending.shed()
         self._metrics.standing(self._sending.lanes, late=late)
         if not is_more:

@@ -18,6 +18,7 @@ from ops.clock import Clock
 from ops.egress import Egress, Policy
 from ops.faults import FaultPoints
 from ops.metrics import Metrics
+from ops.sealing import Unsealable
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
@@ -36,7 +37,7 @@ from sinks.webhooks.sending import Sending
 _LOG = log.get(__name__)
 _CONNECTIONS = 3
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
-_REPLAY_SECONDS = 1.0
+_REPLAY_SECONDS, _REPLAY_PAUSE = 1.0, 0.01
 _BACKLOG_SECONDS, _BACKLOG_COUNTED = 15.0, 100_000
 _DAYS_SECONDS = 3600.0
 _ANSWER_AGE_SECONDS = 15.0
@@ -64,18 +65,19 @@ class Dispatcher:
         pool = await open_ledger_pool(self._settings.database_url(self.region), self.region, _CONNECTIONS)
         self._exits.callback(pool.terminate)
         egress = await self._exits.enter_async_context(Egress(Policy.of(self._settings)))
-        self._build(Ledger(self.region, pool), Sender(self._settings, egress, self._clock, self.tracer))
+        self._build(Ledger(self.region, pool), egress)
         self._tasks = [asyncio.create_task(self._results.run()), asyncio.create_task(self._work())]
         for task in self._tasks:
             task.add_done_callback(self._on_end)
         return self
 
-    def _build(self, ledger: Ledger, sender: Sender) -> None:
+    def _build(self, ledger: Ledger, egress: Egress) -> None:
         clock, faults, metrics = self._clock, self._faults, self._metrics
+        self._sender = Sender(self._settings, egress, clock=clock, tracer=self.tracer, metrics=metrics)
         failing_seconds = self._settings.webhook_failing_seconds
         self._ledger = ledger
         self._results = Results(ledger, self.region, failing_seconds, clock=clock, faults=faults, metrics=metrics)
-        self._sending = Sending(self._lanes, sender, self._results, clock, faults)
+        self._sending = Sending(self._lanes, self._sender, self._results, clock, faults)
         self._claims = Claims(ledger, self._sending, self.lease, clock=clock, faults=faults, metrics=metrics)
         self._replays = Replays(ledger, self.region)
         self._results.on_recovery = self._sending.go
@@ -97,7 +99,9 @@ class Dispatcher:
         await self._exits.aclose()
 
     async def check(self) -> None:
-        """Raise when PostgreSQL was not seen for a while, or results can't be written."""
+        """Raise when PostgreSQL was not seen for a while, results can't be written, or the last secret needed could not be opened."""
+        if self._sender.is_keyless:
+            raise Unsealable("a webhook's secret can't be opened")
         if self._results.in_trouble or self._clock.monotonic() - self._answered_at > _ANSWER_AGE_SECONDS:
             raise TimeoutError("PostgreSQL has not answered for a while")
 
@@ -127,12 +131,14 @@ class Dispatcher:
         self._answered_at = self._clock.monotonic()
 
     async def _replay(self) -> None:
+        began = self._clock.monotonic()
         made_due = await self._replays.turn()
-        if made_due is None:
-            await asyncio.sleep(_REPLAY_SECONDS)
-        elif made_due:
+        if made_due:
             self._metrics.replayed(made_due)
             self._claims.wake()
+        # Half of the time at most, also where nothing of page after page is wanted.
+        took = self._clock.monotonic() - began
+        await asyncio.sleep(_REPLAY_SECONDS if made_due is None else max(_REPLAY_PAUSE, took))
 
     async def _count(self) -> None:
         self._metrics.backlog(await self._ledger.backlog(_BACKLOG_COUNTED))

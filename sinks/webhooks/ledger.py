@@ -22,7 +22,7 @@ _STATEMENT_SECONDS = 15.0
 _LOCK_SECONDS = 5.0
 _IDLE_SECONDS = 10.0
 _ACQUIRE_SECONDS = 5.0
-PAGE = 500
+_PAGE = 500
 """Endpoints looked at in one go."""
 
 
@@ -31,6 +31,13 @@ class Standing(NamedTuple):
 
     endpoint: Endpoint
     due_in: float
+
+
+class Page(NamedTuple):
+    """Endpoints that have something to be sent, and the id behind which there may be more."""
+
+    standings: list[Standing]
+    after: UUID | None
 
 
 class Claimed(NamedTuple):
@@ -66,11 +73,12 @@ class Ledger:
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
             yield connection
 
-    async def lanes(self, after: UUID) -> list[Standing]:
-        """The next endpoints, in the order of ids, that have anything to be sent; less than ``PAGE`` of them: the last ones."""
+    async def lanes(self, after: UUID) -> Page:
+        """The next endpoints, in the order of ids, that have anything to be sent."""
         async with self._connection() as connection:
-            rows = await connection.fetch(self._sql["lanes"], after, PAGE)
-        return [Standing(to_endpoint(row), row["due_in"]) for row in rows]
+            rows = await connection.fetch(self._sql["lanes"], after, _PAGE)
+        standings = [Standing(to_endpoint(row), row["due_in"]) for row in rows if row["id"] is not None]
+        return Page(standings, rows[-1]["place"] if len(rows) == _PAGE else None)
 
     async def claim(self, rooms: Mapping[str, int], *, lease: float, now: float) -> Claimed:
         """Claim what is due to these endpoints, so many each, for ``lease`` seconds. ``now`` is monotonic."""
@@ -84,7 +92,15 @@ class Ledger:
         if not places:
             return {}
         rows = await connection.fetch(self._sql["events_at"], *map(list, zip(*places, strict=True)))
-        return {(row["workspace_id"], row["seq"]): to_stored(row, self._region) for row in rows}
+        return {(row["workspace_id"], row["seq"]): event for row in rows if (event := self._event(row)) is not None}
+
+    def _event(self, row: Row) -> StoredEvent | None:
+        """``None`` for one that can't be read: its own deliveries fail, the others are made."""
+        try:
+            return to_stored(row, self._region)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with one row
+            _LOG.error("an event can't be read", workspace=str(row["workspace_id"]), seq=row["seq"], error=type(error).__name__)
+            return None
 
     async def settle(self, connection: Connection, results: Sequence[Result], now: float) -> int:
         """Record attempts that ended; how many were still this process's. ``now`` is monotonic."""
@@ -94,7 +110,7 @@ class Ledger:
 
     async def give_back(self, connection: Connection, deliveries: Sequence[Delivery]) -> None:
         """Let anybody have what was not begun."""
-        rows = [(each.webhook_id, each.id, each.attempt) for each in deliveries]
+        rows = [(each.webhook_id, each.id, each.kind.value, each.attempt) for each in deliveries]
         await connection.execute(self._sql["give_back"], *map(list, zip(*rows, strict=True)))
 
     async def end_unwanted(self, webhook_ids: Sequence[str], limit: int) -> int:
@@ -111,10 +127,12 @@ class Ledger:
             await connection.execute(self._sql["note_well"], list(well))
 
     async def disable(
-        self, connection: Connection, webhook_ids: Collection[str], reason: Disabled, failing_for: float | None = None
+        self, connection: Connection, endpoints: Collection[Endpoint], reason: Disabled, failing_for: float | None = None
     ) -> list[Stopped]:
-        """Disable those of the endpoints that are enabled, and have failed for more than so many seconds."""
-        rows = await connection.fetch(self._sql["disable"], list(webhook_ids), reason.value, failing_for)
+        """Disable those that are enabled, still lead to where they did, and have failed for more than so many seconds."""
+        asked = {(each.id, each.url, each.from_seq) for each in endpoints}
+        columns = map(list, zip(*asked, strict=True))
+        rows = await connection.fetch(self._sql["disable"], *columns, reason.value, failing_for)
         return [Stopped(str(row["id"]), str(row["company_id"])) for row in rows]
 
     async def backlog(self, limit: int) -> int:
@@ -187,6 +205,7 @@ def _settled(result: Result, now: float) -> tuple[Any, ...]:
     return (
         delivery.webhook_id,
         delivery.id,
+        delivery.kind.value,
         delivery.attempt,
         result.failures,
         None if result.pause is None else max(0.0, result.pause - ended_ago),

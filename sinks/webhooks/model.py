@@ -87,3 +87,5 @@ class Result(NamedTuple):
     status: int | None = None
     error: Failure | None = None
     body_hash: bytes | None = None
+    endpoint: Endpoint | None = None
+    """Whom it was sent to, as it was then; ``None`` where that says nothing of it."""

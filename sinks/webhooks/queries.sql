@@ -65,7 +65,7 @@ FROM webhook WHERE workspace_id = ANY($1::uuid[]) AND deleted_at IS NULL AND ena
 -- New deliveries: claimed at once for so many seconds where a dispatcher has room for them, or due now. Returns those that are new.
 INSERT INTO webhook_due (webhook_id, id, company_id, workspace_id, seq, event_id, kind, claimed, due_at)
 SELECT n.webhook_id, n.id, n.company_id, n.workspace_id, n.seq, n.event_id, n.kind, n.claimed,
-       now() + CASE WHEN n.claimed THEN $9 * interval '1 second' ELSE interval '0' END
+       clock_timestamp() + CASE WHEN n.claimed THEN $9 * interval '1 second' ELSE interval '0' END
 FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::uuid[], $7::text[], $8::boolean[])
   AS n (webhook_id, id, company_id, workspace_id, seq, event_id, kind, claimed)
 ON CONFLICT DO NOTHING
@@ -88,13 +88,13 @@ WITH RECURSIVE lane AS (
     SELECT webhook_id, due_at FROM webhook_due WHERE webhook_id > lane.webhook_id ORDER BY webhook_id, due_at LIMIT 1
   ) AS next
 )
-SELECT w.id, w.company_id, w.workspace_id, w.project_id, w.url, w.events, w.filters, w.from_seq, w.enabled,
+SELECT found.webhook_id AS place, w.id, w.company_id, w.workspace_id, w.project_id, w.url, w.events, w.filters, w.from_seq, w.enabled,
        w.deleted_at IS NOT NULL AS deleted, w.failing_since IS NOT NULL AS failing, w.secret,
        CASE WHEN w.previous_until > now() THEN w.previous_secret END AS previous_secret,
        extract(epoch FROM found.due_at - now())::float8 AS due_in
 FROM (SELECT webhook_id, due_at FROM lane LIMIT $2) AS found
-JOIN webhook w ON w.id = found.webhook_id
-ORDER BY w.id
+LEFT JOIN webhook w ON w.id = found.webhook_id
+ORDER BY found.webhook_id
 
 -- name: claim
 -- Of each of these endpoints so many due deliveries, for so many seconds. What was claimed before and never finished, its dispatcher
@@ -105,6 +105,7 @@ WITH found AS MATERIALIZED (
   CROSS JOIN LATERAL (
     SELECT * FROM webhook_due
     WHERE webhook_id = lane.webhook_id AND due_at <= now() AND (w.enabled OR kind = 'TEST')
+      AND workspace_id = w.workspace_id AND company_id = w.company_id  -- whatever put it there: nobody is told of another's events
     ORDER BY due_at LIMIT lane.room FOR UPDATE SKIP LOCKED
   ) AS d
 ), noted AS (
@@ -133,21 +134,21 @@ JOIN events e ON e.workspace_id = place.workspace_id AND e.seq = place.seq
 
 -- name: settle
 -- Attempts that ended, with what follows: the delivery is over, or due again in so many seconds. Of one whose lease was lost to another
--- dispatcher nothing is written: it was recorded as interrupted.
+-- dispatcher nothing is written: it was recorded as interrupted. A replay begins at attempt 1 again, so the kind tells whose it is, too.
 WITH result AS MATERIALIZED (
-  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::smallint[], $4::smallint[], $5::float8[], $6::float8[], $7::integer[], $8::text[],
-                       $9::smallint[], $10::text[], $11::bytea[])
-    AS r (webhook_id, id, attempt, failures, pause, ago, duration_ms, state, response_status, error, body_hash)
+  SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[], $5::smallint[], $6::float8[], $7::float8[], $8::integer[],
+                       $9::text[], $10::smallint[], $11::text[], $12::bytea[])
+    AS r (webhook_id, id, kind, attempt, failures, pause, ago, duration_ms, state, response_status, error, body_hash)
 ), over AS (
   DELETE FROM webhook_due AS d USING result AS r
-  WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.attempt = r.attempt AND r.pause IS NULL
+  WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.kind = r.kind AND d.attempt = r.attempt AND r.pause IS NULL
   RETURNING d.webhook_id, d.id, d.company_id, d.workspace_id, d.seq, d.event_id, d.kind, r.attempt, r.ago, r.duration_ms, r.state,
             r.response_status, r.error, r.body_hash, NULL::timestamptz
 ), put_off AS (
   UPDATE webhook_due AS d
   SET claimed = false, attempt = d.attempt + 1, failures = r.failures, due_at = now() + r.pause * interval '1 second'
   FROM result AS r
-  WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.attempt = r.attempt AND r.pause IS NOT NULL
+  WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.kind = r.kind AND d.attempt = r.attempt AND r.pause IS NOT NULL
   RETURNING d.webhook_id, d.id, d.company_id, d.workspace_id, d.seq, d.event_id, d.kind, r.attempt, r.ago, r.duration_ms, r.state,
             r.response_status, r.error, r.body_hash, d.due_at
 )
@@ -162,8 +163,8 @@ FROM (SELECT * FROM over UNION ALL SELECT * FROM put_off)
 -- name: give_back
 -- Claimed deliveries that were not begun: anybody's again.
 UPDATE webhook_due AS d SET claimed = false, due_at = now()
-FROM unnest($1::uuid[], $2::uuid[], $3::smallint[]) AS r (webhook_id, id, attempt)
-WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.attempt = r.attempt
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::smallint[]) AS r (webhook_id, id, kind, attempt)
+WHERE d.webhook_id = r.webhook_id AND d.id = r.id AND d.claimed AND d.kind = r.kind AND d.attempt = r.attempt
 
 -- name: end_unwanted
 -- What is due to endpoints that were disabled or deleted is given up, so many of each at a time; what a dispatcher has in hand is his.
@@ -192,17 +193,24 @@ UPDATE webhook SET failing_since = now() WHERE id = ANY($1::uuid[]) AND failing_
 UPDATE webhook SET failing_since = NULL WHERE id = ANY($1::uuid[]) AND failing_since IS NOT NULL
 
 -- name: disable
--- Endpoints that want no more, or have failed for more than so many seconds.
-UPDATE webhook SET enabled = false, disabled_reason = $2, disabled_at = now(), updated_at = now()
-WHERE id = ANY($1::uuid[]) AND enabled AND ($3::float8 IS NULL OR failing_since < now() - $3 * interval '1 second')
-RETURNING id, company_id
+-- Endpoints that want no more, or have failed for more than so many seconds. Not one that leads elsewhere or was enabled anew since: of
+-- that the attempt says nothing.
+UPDATE webhook AS w SET enabled = false, disabled_reason = $4, disabled_at = now(), updated_at = now()
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS asked (id, url, from_seq)
+WHERE w.id = asked.id AND w.url = asked.url AND w.from_seq = asked.from_seq AND w.enabled
+  AND ($5::float8 IS NULL OR w.failing_since < now() - $5 * interval '1 second')
+RETURNING w.id, w.company_id
 
 -- name: next_replay
--- A replay to go on with, of an endpoint that has less than so many deliveries to come; replays take turns.
+-- A replay to go on with, of an endpoint that has less than $2 deliveries due within a minute, and $3 in all; replays take turns. What
+-- waits for its next attempt holds up no replay, or an endpoint that failed for a while could not be sent what it missed.
 SELECT r.id, r.webhook_id, r.workspace_id, r.from_at, r.to_at, r.from_seq, r.to_seq, r.event_ids, r.after_at, r.after_seq
 FROM webhook_replay r
 WHERE r.state = 'RUNNING' AND r.webhook_id > $1
-  AND (SELECT count(*) FROM (SELECT FROM webhook_due d WHERE d.webhook_id = r.webhook_id LIMIT $2) AS due) < $2
+  AND (SELECT count(*) FROM (
+    SELECT FROM webhook_due d WHERE d.webhook_id = r.webhook_id AND d.due_at < now() + interval '1 minute' LIMIT $2
+  ) AS soon) < $2
+  AND (SELECT count(*) FROM (SELECT FROM webhook_due d WHERE d.webhook_id = r.webhook_id LIMIT $3) AS due) < $3
 ORDER BY r.webhook_id LIMIT 1
 FOR UPDATE SKIP LOCKED
 
@@ -227,12 +235,21 @@ SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, worksp
 FROM events WHERE workspace_id = $1 AND id = ANY($2::uuid[]) AND seq > $3
 ORDER BY seq LIMIT $4
 
+-- name: hold_waiting
+-- Those of these deliveries that are still to be made: nobody claims them before this transaction ends.
+SELECT FROM webhook_due WHERE webhook_id = $1 AND id = ANY($2::uuid[]) AND NOT claimed ORDER BY id FOR UPDATE
+
+-- name: under_way
+-- Those that somebody has claimed.
+SELECT id FROM webhook_due WHERE webhook_id = $1 AND id = ANY($2::uuid[]) AND claimed
+
 -- name: replay_due
--- Deliveries to be made again. One that is still to be made is so at once, as if nothing had failed; one under way stays as it is.
+-- Deliveries to be made again, from attempt 1; one that is still to be made begins anew. Never one that is under way: a result of it is
+-- known by its attempt.
 INSERT INTO webhook_due AS d (webhook_id, id, company_id, workspace_id, seq, event_id, kind, due_at)
 SELECT $1, n.id, n.company_id, n.workspace_id, n.seq, n.event_id, 'REPLAY', now()
 FROM unnest($2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::uuid[]) AS n (id, company_id, workspace_id, seq, event_id)
-ON CONFLICT (webhook_id, id) DO UPDATE SET due_at = now(), failures = 0 WHERE NOT d.claimed
+ON CONFLICT (webhook_id, id) DO UPDATE SET kind = 'REPLAY', attempt = 1, failures = 0, due_at = now() WHERE NOT d.claimed
 
 -- name: move_replay
 -- Where a replay goes on, or how it ended.

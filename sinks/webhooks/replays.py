@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from itertools import takewhile
 from typing import NamedTuple
 from uuid import UUID
 
@@ -14,8 +16,8 @@ from sinks.webhooks.ledger import Ledger, to_endpoint
 from sinks.webhooks.model import Endpoint
 
 _PAGE = 200
-_ENOUGH = 1000
-"""Deliveries that an endpoint has to come before no more of a replay's are put behind them."""
+_ENOUGH_SOON, _ENOUGH = 1000, 10_000
+"""Deliveries that an endpoint has to come, within a minute and in all, before no more of a replay's are put behind them."""
 _FIRST = UUID(int=0)
 
 
@@ -46,7 +48,7 @@ class Replays:
     async def turn(self) -> int | None:
         """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
         async with self._ledger.transaction() as connection:
-            row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH)
+            row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH_SOON, _ENOUGH)
             if row is None:
                 has_begun_anew, self._after = self._after == _FIRST, _FIRST
                 return None if has_begun_anew else 0
@@ -61,11 +63,22 @@ class Replays:
             await connection.execute(self._sql["move_replay"], replay.id, "CANCELLED", 0, replay.after_at, replay.after_seq)
             return 0
         events = [to_stored(each, self._region) for each in await self._events(connection, replay)]
-        count = await self._make_due(connection, endpoint, [each for each in events if endpoint.wants(each)])
         state = "RUNNING" if len(events) == _PAGE else "DONE"
+        wanted = {delivery_id(endpoint.id, each.id, each.received_at): each for each in events if endpoint.wants(each)}
+        stop = await self._first_under_way(connection, endpoint, wanted)
+        if stop is not None:
+            state, events = "RUNNING", events[: events.index(stop)]
+        ready = dict(takewhile(lambda item: item[1] is not stop, wanted.items()))
+        await self._make_due(connection, endpoint, ready)
         place = (events[-1].timestamp, events[-1].seq) if events else (replay.after_at, replay.after_seq)
-        await connection.execute(self._sql["move_replay"], replay.id, state, count, *place)
-        return count
+        await connection.execute(self._sql["move_replay"], replay.id, state, len(ready), *place)
+        return len(ready)
+
+    async def _first_under_way(self, connection: Connection, endpoint: Endpoint, wanted: Mapping[str, StoredEvent]) -> StoredEvent | None:
+        """The event that the page ends before: its turn comes when the attempt under way has ended."""
+        await connection.execute(self._sql["hold_waiting"], endpoint.id, list(wanted))
+        under_way = {str(row["id"]) for row in await connection.fetch(self._sql["under_way"], endpoint.id, list(wanted))}
+        return next((event for key, event in wanted.items() if key in under_way), None)
 
     async def _events(self, connection: Connection, replay: _Replay) -> list[Row]:
         workspace = replay.workspace_id
@@ -77,11 +90,7 @@ class Replays:
         place = (replay.from_at, replay.to_at, replay.after_at, replay.after_seq)
         return await connection.fetch(self._sql["events_by_time"], workspace, *place, _PAGE)
 
-    async def _make_due(self, connection: Connection, endpoint: Endpoint, events: list[StoredEvent]) -> int:
-        if events:
-            rows = [
-                (delivery_id(endpoint.id, each.id, each.received_at), each.company_id, each.workspace_id, each.seq, each.id)
-                for each in events
-            ]
+    async def _make_due(self, connection: Connection, endpoint: Endpoint, ready: Mapping[str, StoredEvent]) -> None:
+        if ready:
+            rows = [(key, each.company_id, each.workspace_id, each.seq, each.id) for key, each in ready.items()]
             await connection.execute(self._sql["replay_due"], endpoint.id, *map(list, zip(*rows, strict=True)))
-        return len(events)

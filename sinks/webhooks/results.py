@@ -128,8 +128,10 @@ class Results:
 
     async def _disable(self, connection: Connection, ended: Sequence[Result], failing: set[str]) -> list[Disabled]:
         """Disable who wants no more, and who has failed for too long; the customer's own log says so, or neither happens."""
-        gone = {each.delivery.webhook_id for each in ended if each.status == GONE and tells_of_endpoint(each)}
-        late = failing & self._failing
+        told = [each for each in ended if tells_of_endpoint(each)]
+        gone = [each.endpoint for each in told if each.endpoint and each.status == GONE]
+        last = {each.delivery.webhook_id: each.endpoint for each in told}
+        late = [endpoint for webhook_id in failing & self._failing if (endpoint := last[webhook_id])]
         found = [(Disabled.GONE, each) for each in await self._ledger.disable(connection, gone, Disabled.GONE)] if gone else []
         if late:
             stopped = await self._ledger.disable(connection, late, Disabled.FAILING, self._failing_seconds)

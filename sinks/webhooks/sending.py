@@ -14,6 +14,7 @@ from sinks.webhooks.model import Delivery, Endpoint, Result
 from sinks.webhooks.results import Results, tells_of_endpoint
 
 _MAX_ENDPOINTS = 20_000
+_OUT_OF_RESOURCES_SECONDS = 1.0
 
 
 class Sending:
@@ -104,8 +105,12 @@ class Sending:
             except asyncio.CancelledError:
                 self._end(interrupted(delivery, began, self._clock.monotonic()))
                 raise
-            self._faults.hit("webhook_sent")
-            self._end(result)
+            if result is None:
+                await asyncio.sleep(_OUT_OF_RESOURCES_SECONDS)  # its place stays taken, so that less is tried meanwhile
+                self._return(delivery)
+            else:
+                self._faults.hit("webhook_sent")
+                self._end(result)
             delivery = self._next()
             self.go()
 

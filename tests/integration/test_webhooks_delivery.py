@@ -24,7 +24,7 @@ from sinks.webhooks.store import WebhookStore
 from tests.support.delivering import FAST, Scene, dispatching, reconnected, scene, value
 from tests.support.managing import Database, told
 from tests.support.receiver import Received, cut, hang, status
-from tests.support.sinking import REGION, forget_records, until
+from tests.support.sinking import REGION, forget_records, persist, until
 from tests.support.stack import LocalStack
 
 
@@ -294,18 +294,62 @@ async def test_a_test_says_nothing_of_the_endpoint(stage: Scene, settings: Setti
     assert (row["enabled"], row["failing_since"]) == (True, None)
 
 
-async def test_a_secret_that_can_not_be_opened_is_a_failed_attempt(stage: Scene, settings: Settings) -> None:
-    """It is ours, not the endpoint's: that is not known to fail for it. Others are served."""
+async def test_a_secret_that_can_not_be_opened_is_not_the_endpoints_failure(stage: Scene, settings: Settings) -> None:
+    """Nor a failed attempt of the delivery's: the operator may have the wrong key, and is told. Others are served."""
     chain = stage.chain()
     bad = await stage.hook(chain, "/bad", secret=b"0123456789")
-    good = await stage.hook(chain, "/good")
-    async with dispatching(settings.model_copy(update={"webhook_retry_seconds": (0.1,)})):
+    async with dispatching(settings) as metrics:
         await stage.tell(chain, chain.events(1))
-        made = await stage.over(bad, 2)
+
+        async def is_tried_again() -> bool:
+            return len(await stage.attempts(bad)) >= 6
+
+        await until(is_tried_again)
+        made = await stage.attempts(bad)
+        assert value(metrics, "hyrelog_webhook_retries_total", error="Unsealable") >= 6
+        good = await stage.hook(chain, "/good")
+        await stage.tell(chain, chain.events(1))
         await stage.over(good, 1)
-    assert [(each["state"], each["error"]) for each in made] == [("RETRYING", "INTERRUPTED"), ("FAILED", "INTERRUPTED")]
+    assert {(each["state"], each["error"], each["duration_ms"]) for each in made} == {("RETRYING", "INTERRUPTED", None)}
+    assert await stage.database.fetchval("SELECT max(failures) FROM webhook_due WHERE webhook_id = $1", bad.id) == 0
     assert (await stage.row(bad))["failing_since"] is None
     assert stage.receiver.at("/bad") == []
+
+
+@pytest.mark.parametrize(("column", "changed"), [("url", "'https://elsewhere.example/'"), ("from_seq", "from_seq + 1")])
+async def test_a_late_410_does_not_disable_what_was_changed_since(stage: Scene, settings: Settings, column: str, changed: str) -> None:
+    """It was said by another URL, or before its owner enabled it anew."""
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+
+    async def gone(_received: Received) -> web.Response:
+        await stage.database.execute(f"UPDATE webhook SET {column} = {changed} WHERE id = $1", hook.id)
+        return web.Response(status=410)
+
+    stage.receiver.answers["/hook"] = gone
+    async with dispatching(settings):
+        await stage.tell(chain, chain.events(1))
+        (made,) = await stage.over(hook, 1)
+    assert (made["state"], made["response_status"]) == ("FAILED", 410)
+    assert (await stage.row(hook))["enabled"]
+
+
+async def test_nobody_is_told_of_another_workspaces_events(stage: Scene, settings: Settings) -> None:
+    """Whatever put them in line."""
+    chain, other = stage.chain(), stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    await stage.make_due(
+        hook, [*await persist(stage.database, other, other.events(2)), *await persist(stage.database, chain, chain.events(1))]
+    )
+    async with dispatching(settings, sink=False):
+        await stage.receiver.until("/hook", 1)
+
+        async def is_all() -> bool:
+            return len(await stage.attempts(hook)) == 1
+
+        await until(is_all)
+    assert {each.data["workspaceId"] for each in stage.receiver.at("/hook")} == {chain.workspace_id}
+    assert await stage.due(hook) == 2
 
 
 async def test_an_event_that_is_gone_is_given_up(stage: Scene, settings: Settings) -> None:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from uuid import UUID
 
 import pytest
+from aiohttp import web
 
 from ops.settings import Settings
 from schemas.webhooks import delivery_id
 from tests.support.chains import BASE_TIME, SECOND
 from tests.support.delivering import FAST, Hook, Scene, dispatching, scene, value
 from tests.support.managing import Database
-from tests.support.receiver import hang
+from tests.support.receiver import Received, hang
 from tests.support.sinking import persist, until
 from tests.support.stack import LocalStack
 
@@ -108,7 +110,53 @@ async def test_what_is_still_to_be_sent_is_sent_now(stage: Scene, settings: Sett
     await stage.replay(chain, hook, from_seq=1, to_seq=1)
     async with dispatching(settings, sink=False):
         (made,) = await stage.over(hook, 1)
-    assert (made["attempt"], made["state"]) == (4, "SUCCEEDED")
+        (got,) = stage.receiver.at("/hook")
+    assert (made["attempt"], made["kind"], made["state"]) == (1, "REPLAY", "SUCCEEDED")
+    assert (got.attempt, got.headers["x-hyrelog-replay"]) == (1, "true")
+
+
+async def test_a_replay_waits_for_the_attempt_that_is_under_way(stage: Scene, settings: Settings) -> None:
+    """It may have been sent before the replay was asked for; and its result must find its own row."""
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    gate = asyncio.Event()
+
+    async def wait(received: Received) -> web.Response:
+        if received.data["seq"] == 2 and "x-hyrelog-replay" not in received.headers:
+            await gate.wait()
+        return web.Response(status=204)
+
+    stage.receiver.answers["/hook"] = wait
+    async with dispatching(settings):
+        await stage.tell(chain, chain.events(1))
+        await stage.over(hook, 1)
+        await stage.tell(chain, chain.events(1))
+        await stage.receiver.until("/hook", 2)
+        await stage.tell(chain, chain.events(1))
+        replay = await stage.replay(chain, hook, from_seq=1, to_seq=3)
+
+        async def is_before_it() -> bool:
+            return await _state(stage, replay) == ("RUNNING", 1)
+
+        await until(is_before_it)
+        gate.set()
+        assert await _until_over(stage, replay) == ("DONE", 3)
+        made = await stage.over(hook, 5)
+    again = [each.data["seq"] for each in stage.receiver.at("/hook") if "x-hyrelog-replay" in each.headers]
+    assert sorted(again) == [1, 2, 3]
+    assert {(each["attempt"], each["state"]) for each in made} == {(1, "SUCCEEDED")}
+
+
+async def test_what_waits_for_its_next_attempt_holds_up_no_replay(stage: Scene, settings: Settings) -> None:
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    await stage.make_due(hook, await persist(stage.database, chain, chain.events(1001)))
+    await stage.database.execute("UPDATE webhook_due SET due_at = now() + interval '5 hours', attempt = 4 WHERE webhook_id = $1", hook.id)
+    (event,) = await persist(stage.database, chain, chain.events(1))
+    replay = await stage.replay(chain, hook, from_seq=event.seq, to_seq=event.seq)
+    async with dispatching(settings, sink=False):
+        assert await _until_over(stage, replay) == ("DONE", 1)
+        await stage.receiver.until("/hook", 1)
 
 
 async def test_a_replay_to_who_was_disabled_is_cancelled(stage: Scene, settings: Settings) -> None:
