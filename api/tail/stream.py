@@ -12,6 +12,9 @@ from api.tail.client import Client, Ended
 from api.tail.frames import HEADERS
 from ops.serve import ABORT
 
+LAST_SECONDS = 5.0
+"""So long a client has to read the end of what ended."""
+
 Over = Callable[["Stream"], None]
 
 
@@ -38,9 +41,11 @@ class Stream(Response):
         gone = loop.create_task(_disconnected(receive))
         gone.add_done_callback(lambda _task: self.client.end(Ended.GONE))
         try:
-            await send({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
+            await self._tell({"type": "http.response.start", "status": 200, "headers": list(HEADERS)})
             await self.client.run(self._write)
-            await send({"type": "http.response.body", "body": b""})
+            await self._tell({"type": "http.response.body", "body": b""})
+            if self.client.ended is Ended.SHUTDOWN:  # what the server's buffer still holds would keep the process waiting
+                loop.call_later(LAST_SECONDS, self._abort)
         finally:
             timer.cancel()
             gone.cancel()
@@ -52,8 +57,12 @@ class Stream(Response):
         self._abort()
 
     async def _write(self, told: bytes) -> None:
+        await self._tell({"type": "http.response.body", "body": told, "more_body": True})
+
+    async def _tell(self, message: Message) -> None:
+        """Each send of an answer may wait for its client, the one that ends it too."""
         self.blocked_since = asyncio.get_running_loop().time()
-        await self._send({"type": "http.response.body", "body": told, "more_body": True})
+        await self._send(message)
         self.blocked_since = None
 
 
