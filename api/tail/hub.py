@@ -81,6 +81,9 @@ class Hub:
     def subscribe(self, wanted: Wanted, reader: Reader) -> Channel:
         """The channel of what is wanted, with the reader among its readers."""
         channel = self._channels.get(wanted)
+        if channel is not None and channel.is_over:  # it found a hole as it began
+            self._close((channel,), "hole")
+            channel = None
         if channel is None:
             channel = self._channels[wanted] = Channel(wanted, self._positions, self._size)
             self._among(channel).append(channel)
