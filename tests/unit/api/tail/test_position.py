@@ -26,6 +26,14 @@ def test_it_leads_back(position: Position) -> None:
 
 
 @given(POSITIONS)
+def test_that_one_comes_again_is_not_to_be_seen(position: Position) -> None:
+    ours = Positions((SECRET,))
+    first, second = (ours.write(COMPANY, position).decode() for _ in range(2))
+    assert first != second
+    assert ours.read(COMPANY, first) == ours.read(COMPANY, second) == position
+
+
+@given(POSITIONS)
 def test_one_of_the_previous_secret_is_still_good(position: Position) -> None:
     text = Positions((PREVIOUS,)).write(COMPANY, position).decode()
     assert Positions((SECRET, PREVIOUS)).read(COMPANY, text) == position
