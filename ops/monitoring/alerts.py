@@ -183,6 +183,14 @@ def _webhooks(of: Metrics) -> Iterator[Alert]:
         "webhooks-retried",
     )
     yield Alert(
+        "HyrelogWebhookSecrets",
+        moved(of.webhook_retries, "region", of='error="Unsealable"'),
+        "0m",
+        CRITICAL,
+        "Dispatchers of {{ $labels.region }} can't open webhooks' secrets",
+        "webhook-secrets",
+    )
+    yield Alert(
         "HyrelogWebhooksInterrupted",
         f"{increase(of.webhook_interrupted, 'region')} + {increase(of.webhook_lost, 'region')} > 100",
         "0m",
