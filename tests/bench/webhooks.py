@@ -168,7 +168,7 @@ async def _nothing_due(bench: Bench) -> None:
     connection = await asyncpg.connect(bench.stack.superuser_url(REGION))
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            while await connection.fetchval("SELECT EXISTS (SELECT FROM webhook_due)"):
+            while await connection.fetchval("SELECT EXISTS (SELECT FROM webhook_due WHERE due_at < 'infinity')"):
                 await asyncio.sleep(_POLL_SECONDS)
     finally:
         await connection.close()
