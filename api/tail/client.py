@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from enum import StrEnum
 
 from api.tail import frames
-from api.tail.catchup import CatchUp, Gap, Page
+from api.tail.catchup import CatchUp, Gap, Page, Seen
 from api.tail.channel import NOWHERE, Channel, Wanted
 from api.tail.frames import Told
 from api.tail.hub import Hub
@@ -16,7 +16,8 @@ from schemas.problems import Unavailable
 
 _MOST_JOINED = 64
 """Frames of one send: each send costs as much as rendering a frame."""
-_RETRY_SECONDS = 1.0
+_SILENT_SECONDS = 15.0
+"""So long a connection may be silent: what lies in between might think that it is dead."""
 
 SendBytes = Callable[[bytes], Awaitable[None]]
 
@@ -49,6 +50,8 @@ class Client:
         self._positions = positions
         self._poll_seconds = poll_seconds
         self._is_ahead = False
+        self._told_at = 0.0
+        """On the loop's clock."""
         self._woken: asyncio.Future[None] | None = None
 
     def end(self, reason: Ended) -> None:
@@ -63,12 +66,17 @@ class Client:
 
     async def run(self, send: SendBytes) -> None:
         """Tell everything until it is ended."""
-        await send(frames.FIRST)
+
+        async def tell(told: bytes) -> None:
+            await send(told)
+            self._told_at = asyncio.get_running_loop().time()
+
+        await tell(frames.FIRST)
         try:
             while self.ended is None:
-                channel = await self._reach(send)
+                channel = await self._reach(tell)
                 if channel is not None:
-                    await self._follow(channel, send)
+                    await self._follow(channel, tell)
         finally:
             self._leave()
 
@@ -92,25 +100,40 @@ class Client:
             is_live = self._hub.is_live
             mark = channel.mark()
             self.at = mark.number
-            page = await self._page()
+            page = await self._page(send)
             if page is None:
-                await send(frames.COMMENT)
-                await self._pause(_RETRY_SECONDS)
+                await self._pause(self._poll_seconds(), send, is_firm=True)
                 continue
             self.pages += 1
+            await self._hub.words.read(step.told for step in page.steps if isinstance(step, Seen) and self._needs_words(step.told))
             await send(self._paged(page))
             if page.is_last and is_live and (missed := channel.join(mark, self._progress)) is not None:
                 await self._step_in(channel, missed, send)
                 return channel
             if page.is_last and not self._hub.is_live:
-                await self._pause(self._poll_seconds())
+                await self._pause(self._poll_seconds(), send, is_firm=False)
         return None
 
-    async def _page(self) -> Page | None:
+    async def _page(self, send: SendBytes) -> Page | None:
+        """The next page; ``None`` when there is none to be had now."""
+        reading = asyncio.ensure_future(self._catch_up.page())
         try:
-            return await self._catch_up.page()
+            while not reading.done():
+                await asyncio.wait((reading,), timeout=self._may_be_silent())
+                if not reading.done():
+                    await send(frames.COMMENT)
+            return reading.result()
         except Unavailable:
             return None
+        finally:
+            reading.cancel()
+
+    def _may_be_silent(self) -> float:
+        """Seconds."""
+        return max(0.0, self._told_at + _SILENT_SECONDS - asyncio.get_running_loop().time())
+
+    def _needs_words(self, told: Told | None) -> bool:
+        return told is not None and self._wanted.matches.need_words(told)
 
     def _paged(self, page: Page) -> bytes:
         """The page as frames; behind the last one the position stands behind all that was looked at."""
@@ -124,7 +147,7 @@ class Client:
                 continue
             key = step.key
             progress.move(key.workspace_id, key.seq, key.partition, key.place, key.received_at)
-            if step.told is not None and self._wanted.matches(step.told.event):
+            if step.told is not None and self._wanted.matches(step.told):
                 told.append(step.told.frame(progress.written(self._positions)))
                 self.sent += 1
         progress.start_at(page.ends)
@@ -184,8 +207,19 @@ class Client:
         finally:
             self._woken = None
 
-    async def _pause(self, seconds: float) -> None:
+    async def _pause(self, seconds: float, send: SendBytes, *, is_firm: bool) -> None:
+        """Wait; until there is something new, unless it ``is_firm``."""
+        now = asyncio.get_running_loop().time
+        until = now() + seconds
+        while self.ended is None and (left := until - now()) > 0:
+            if await self._is_woken(min(left, self._may_be_silent())) and not is_firm:
+                return
+            if not self._may_be_silent():
+                await send(frames.COMMENT)
+
+    async def _is_woken(self, seconds: float) -> bool:
         try:
             await asyncio.wait_for(self._wait(), seconds)
         except TimeoutError:
-            return
+            return False
+        return True

@@ -47,7 +47,7 @@ def open_tails(
         metrics=metrics,
     )
     stack.push_async_callback(tails.close)
-    for work in (tails.run(), tails.stop_when(stopping)):
+    for work in (tails.run(), tails.stop_when(stopping), *map(tails.watch, settings.regions)):
         _in_background(work, stack)
     return tails
 

@@ -16,7 +16,7 @@ from api.tail.hub import Hub
 from api.tail.matching import matcher
 from api.tail.position import Audience, Positions
 from api.tail.progress import Progress
-from api.tail.stream import Stream
+from api.tail.stream import LAST_SECONDS, Stream
 from api.tail.watch import Holder, KeyWatch
 from ops import log
 from ops.auth import Principal
@@ -28,10 +28,8 @@ from schemas.topics import Region
 _LOG = log.get(__name__)
 _TICK_SECONDS = 1.0
 _KEEP_ALIVE_TICKS = 15
-_WATCH_TICKS = 4
+_WATCH_SECONDS = 4.0
 _MOST_BLOCKED_SECONDS = 20.0
-_LAST_SECONDS = 5.0
-"""So long a client has to read the end of what ended."""
 _RETRY_SECONDS = 10
 _POLLS_PER_SECOND = 200
 
@@ -115,8 +113,12 @@ class Tails:
             await asyncio.sleep(_TICK_SECONDS)
             tick += 1
             self._look_after(tick % _KEEP_ALIVE_TICKS == 0)
-            if tick % _WATCH_TICKS == 0:
-                await asyncio.gather(*map(self._end_spent, self._watches))
+
+    async def watch(self, region: Region) -> None:
+        """End those of a region whose keys are spent, until cancelled. By itself: a database that hangs holds nobody else up."""
+        while True:
+            await asyncio.sleep(_WATCH_SECONDS)
+            await self._end_spent(region)
 
     async def stop_when(self, stopping: asyncio.Event) -> None:
         """End all of them politely once that is set, and let nobody in any more."""
@@ -177,7 +179,7 @@ class Tails:
             return
         client, blocked = stream.client, now - stream.blocked_since
         is_behind = client.is_following and client.channel is not None and client.at < client.channel.start
-        if is_behind or blocked > (_MOST_BLOCKED_SECONDS if client.ended is None else _LAST_SECONDS):
+        if is_behind or blocked > (_MOST_BLOCKED_SECONDS if client.ended is None else LAST_SECONDS):
             stream.cut(Ended.SLOW)
 
     async def _end_spent(self, region: Region) -> None:
