@@ -14,9 +14,12 @@ import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
 
-from ops.db import load_queries
+from ops.db import Row, load_queries
 from ops.local.environment import Role
+from ops.rows import to_stored
 from ops.settings import Settings
+from schemas.event import StoredEvent
+from schemas.topics import Region
 from schemas.webhooks import delivery_id
 from sinks.retry import Fate, retry_dead
 from sinks.webhooks.handle import handle
@@ -362,6 +365,26 @@ async def test_an_event_that_is_gone_is_given_up(stage: Scene, settings: Setting
         made = await stage.over(hook, 2)
     assert sorted((each["state"], each["error"]) for each in made if each["error"]) == [("FAILED", "EVENT_GONE")]
     assert [each.data["seq"] for each in stage.receiver.at("/hook")] == [2]
+
+
+async def test_an_event_that_can_not_be_read_stops_no_other(stage: Scene, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    await stage.make_due(hook, await persist(stage.database, chain, chain.events(3)))
+
+    def read(row: Row, region: Region) -> StoredEvent:
+        if row["seq"] == 2:
+            raise TypeError
+        return to_stored(row, region)
+
+    monkeypatch.setattr("sinks.webhooks.ledger.to_stored", read)
+    async with dispatching(settings, sink=False):
+        made = await stage.over(hook, 3)
+    assert sorted((each["seq"], each["state"], each["error"]) for each in made) == [
+        (1, "SUCCEEDED", None),
+        (2, "FAILED", "EVENT_GONE"),
+        (3, "SUCCEEDED", None),
+    ]
 
 
 async def test_an_endpoint_that_is_being_made_misses_no_event(stage: Scene, settings: Settings) -> None:

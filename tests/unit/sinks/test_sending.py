@@ -36,6 +36,7 @@ class Outage:
         self.in_trouble = True
         self.ended: list[Result] = []
         self.returned: list[str] = []
+        self.known: list[tuple[str, bool]] = []
 
     def put(self, result: Result) -> None:
         self.ended.append(result)
@@ -44,14 +45,19 @@ class Outage:
         self.returned += [each.id for each in deliveries]
 
     def know(self, webhook_id: str, *, failing: bool) -> None:
-        """Nothing depends on it here."""
+        self.known.append((webhook_id, failing))
+
+
+def _sending(sender: Answering, results: Outage, clock: FakeClock) -> Sending:
+    sending = Sending(Lanes(BOUNDS), cast(Sender, sender), cast(Results, results), clock, FaultPoints(None))
+    sending.is_open = True
+    return sending
 
 
 async def test_after_an_outage_nothing_begins_whose_lease_may_have_run_out() -> None:
     """Another dispatcher may have it by now: it would come twice, and its result could not be recorded."""
     clock, sender, results = FakeClock(), Answering(), Outage()
-    sending = Sending(Lanes(BOUNDS), cast(Sender, sender), cast(Results, results), clock, FaultPoints(None))
-    sending.is_open = True
+    sending = _sending(sender, results, clock)
     sending.know(HOOK)
     began = clock.monotonic()
     sending.put([Delivery(HOOK.id, f"00000{number}", Kind.TEST, 1, 0, None, began) for number in range(3)])
@@ -63,3 +69,12 @@ async def test_after_an_outage_nothing_begins_whose_lease_may_have_run_out() -> 
     assert sender.made == ["fffff0"]
     assert sorted(results.returned) == ["000000", "000001", "000002"]
     assert (sending.lanes.under_way, sending.lanes.waiting, sending.lanes.held_bytes) == (0, 0, 0)
+
+
+async def test_whether_an_endpoint_fails_is_taken_from_each_read() -> None:
+    """Read the same twice, it may have changed and changed back meanwhile: by this process, and by another."""
+    results = Outage()
+    sending = _sending(Answering(), results, FakeClock())
+    for _ in range(2):
+        sending.know(HOOK)
+    assert results.known == [(HOOK.id, False)] * 2
