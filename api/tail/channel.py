@@ -91,7 +91,7 @@ class Channel:
         """The next event of the audience's, as announced: perhaps again, and perhaps after one that was lost."""
         if not self._has_begun:
             self._append(Entry(told, b""))
-        elif self._go_on(self.progress, told) and self.wanted.matches(told.event):
+        elif self._go_on(self.progress, told) and self.wanted.matches(told):
             self._append(Entry(told, told.frame(self.progress.written(self._positions))))
 
     def mark(self) -> Mark:
@@ -109,7 +109,7 @@ class Channel:
         told = [entry.told for entry in self._log[mark.number - self.start :] if entry.told is not None]
         if not self._has_begun and not self._begin(reader.copy(), told):
             return None
-        return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each.event)]
+        return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each)]
 
     def frames(self, at: int, most: int) -> tuple[int, int, bytes]:
         """Up to ``most`` entries from number ``at`` on: how many they are, how many of them events, and their frames.

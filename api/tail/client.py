@@ -105,7 +105,7 @@ class Client:
                 await self._pause(self._poll_seconds(), send, is_firm=True)
                 continue
             self.pages += 1
-            await self._hub.words.read(step.told for step in page.steps if isinstance(step, Seen) and self._needs_words(step.told))
+            await self._hub.words.read(self._with_unread_words(page))
             await send(self._paged(page))
             if page.is_last and is_live and (missed := channel.join(mark, self._progress)) is not None:
                 await self._step_in(channel, missed, send)
@@ -132,8 +132,9 @@ class Client:
         """Seconds."""
         return max(0.0, self._told_at + _SILENT_SECONDS - asyncio.get_running_loop().time())
 
-    def _needs_words(self, told: Told | None) -> bool:
-        return told is not None and self._wanted.matches.need_words(told)
+    def _with_unread_words(self, page: Page) -> list[Told]:
+        found = [step.told for step in page.steps if isinstance(step, Seen) and step.told is not None]
+        return [told for told in found if self._wanted.matches.need_words(told)]
 
     def _paged(self, page: Page) -> bytes:
         """The page as frames; behind the last one the position stands behind all that was looked at."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from array import array
+from bisect import bisect_left
+from collections.abc import Set as AbstractSet
 from typing import Final
 
 import orjson
 
 from schemas.event import StoredEvent
+from schemas.tokens import event_tokens
 from schemas.view import render
 
 FIRST: Final = b"retry: 1000\n\n"
@@ -20,15 +24,28 @@ HEADERS: Final = (
 
 
 class Told:
-    """An event on its way to clients; what it looks like is written once, and only if anybody wants it."""
+    """An event on its way to clients; what it looks like is written once, and only if anybody wants it; so are its words."""
 
-    __slots__ = ("_body", "event", "partition")
+    __slots__ = ("_body", "_tokens", "event", "partition")
 
     def __init__(self, event: StoredEvent, partition: int) -> None:
         """``partition`` is the event's, of the ingest and of the events topic alike."""
         self.event = event
         self.partition = partition
         self._body: bytes | None = None
+        self._tokens: array[int] | None = None
+
+    @property
+    def is_read(self) -> bool:
+        """Whether its words are known; it may take long."""
+        return self._tokens is not None
+
+    def has(self, tokens: AbstractSet[int]) -> bool:
+        """Whether all of these are among the event's."""
+        if self._tokens is None:
+            self._tokens = array("q", event_tokens(self.event))
+        own = self._tokens
+        return all((at := bisect_left(own, token)) < len(own) and own[at] == token for token in tokens)
 
     def frame(self, position: bytes) -> bytes:
         """The whole message; ``position`` is where its reader is behind it."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Protocol
 from uuid import UUID
 
 from api.tail.channel import Channel, Reader, Wanted
 from api.tail.frames import Told
 from api.tail.position import Positions
+from api.tail.words import Words
 from ops import failures, log
 from ops.clock import Clock
 from ops.kafka import KafkaError, TopicMismatch
@@ -27,7 +28,9 @@ _LINGER_SECONDS = 60.0
 """So long it goes on reading for nobody: clients come back."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 5.0
 _MAX_COMPANIES = 100_000
-_YIELD_RECORDS = 200
+_STRETCH_RECORDS = 200
+_STRETCH_SECONDS = 0.01
+"""So long it keeps the loop to itself, and then wakes who has something to read."""
 
 
 class Announced(Protocol):
@@ -61,6 +64,7 @@ class Hub:
         self._size = size
         self._clock = clock
         self._metrics = metrics
+        self.words = Words()
         self._channels: dict[Wanted, Channel] = {}
         self._by_workspace: dict[str, list[Channel]] = defaultdict(list)
         self._by_company: dict[str, list[Channel]] = defaultdict(list)
@@ -120,6 +124,8 @@ class Hub:
     def _close(self, channels: Iterable[Channel], reason: str) -> None:
         """Send their readers back to Postgres."""
         for channel in channels:
+            if self._channels.get(channel.wanted) is not channel:  # its last reader has gone meanwhile
+                continue
             self._drop(channel)
             channel.close()
             self._metrics.tail_restarts.labels(self.region, reason).inc()
@@ -176,19 +182,29 @@ class Hub:
             raise TopicMismatch("the events topic was made anew")
 
     async def _take(self, records: Sequence[Any]) -> None:
-        for at in range(0, len(records), _YIELD_RECORDS):
-            touched: set[Channel] = set()
-            for record in records[at : at + _YIELD_RECORDS]:
-                touched.update(self._fan_out(record))
-            for channel in touched:
-                channel.wake()
-            await asyncio.sleep(0)
+        for at in range(0, len(records), _STRETCH_RECORDS):
+            routed = [pair for record in records[at : at + _STRETCH_RECORDS] for pair in self._routed(record)]
+            await self.words.read({told: None for told, channel in routed if channel.wanted.matches.need_words(told)})
+            await self._hand_out(routed)
         if records:
             lag = self._clock.micros() / 1e6 - min(record.timestamp for record in records) / 1e3
             self._metrics.tail_lag_seconds.labels(self.region).observe(max(0.0, lag))
 
-    def _fan_out(self, record: Any) -> Sequence[Channel]:
-        """Take a record to its channels; those of nobody's are not even decoded."""
+    async def _hand_out(self, routed: Sequence[tuple[Told, Channel]]) -> None:
+        monotonic = self._clock.monotonic
+        touched, begun = set[Channel](), monotonic()
+        for told, channel in routed:
+            channel.take(told)
+            touched.add(channel)
+            if channel.is_over:
+                self._close((channel,), "hole")
+            if monotonic() - begun > _STRETCH_SECONDS:
+                await _woken(touched)
+                begun = monotonic()
+        await _woken(touched)
+
+    def _routed(self, record: Any) -> Iterator[tuple[Told, Channel]]:
+        """A record and each of its channels; those of nobody's are not even decoded."""
         workspace_id = record.key.decode()
         company_id = self._company_of.get(workspace_id) if self._by_company else None
         told: Told | None = None
@@ -198,9 +214,7 @@ class Hub:
         channels = [*self._by_workspace.get(workspace_id, ()), *self._by_company.get(company_id or "", ())]
         if channels and (told := told or self._told(record)) is not None:
             for channel in channels:
-                channel.take(told)
-            self._close([channel for channel in channels if channel.is_over], "hole")
-        return channels
+                yield told, channel
 
     def _remember(self, event: StoredEvent) -> str:
         if len(self._company_of) >= _MAX_COMPANIES:
@@ -216,3 +230,11 @@ class Hub:
             _LOG.error("undecodable event", region=self.region, partition=record.partition, offset=record.offset, error=str(error))
             self._close(self.channels, "undecodable")
             return None
+
+
+async def _woken(channels: set[Channel]) -> None:
+    """Have the channels' readers told, and forget them."""
+    for channel in channels:
+        channel.wake()
+    channels.clear()
+    await asyncio.sleep(0)

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
 from api.asked import EventFilter
+from api.tail.frames import Told
 from schemas.event import Group, StoredEvent
-from schemas.tokens import event_tokens
 
-Matches = Callable[[StoredEvent], bool]
+Test = Callable[[StoredEvent], bool]
 _COLUMNS = {
     "category": "category",
     "outcome": "outcome",
@@ -27,17 +27,28 @@ _MEMBERS = {
 }
 
 
+class Matches(NamedTuple):
+    """Whether an event passes every test, and then has every one of the ``tokens``, for which its words have to be read."""
+
+    tests: tuple[Test, ...] = ()
+    tokens: frozenset[int] = frozenset()
+
+    def __call__(self, told: Told) -> bool:
+        return all(test(told.event) for test in self.tests) and (not self.tokens or told.has(self.tokens))
+
+    def need_words(self, told: Told) -> bool:
+        """Whether that takes words that nobody has read yet."""
+        return bool(self.tokens) and not told.is_read and all(test(told.event) for test in self.tests)
+
+
 def matcher(company_id: str, wanted: EventFilter) -> Matches:
-    """Whether an event of the company passes every filter. Cheap filters go first."""
-    tests = [*_bounds(wanted), *_values(wanted)]
-    if tokens := frozenset(wanted.word_tokens(company_id)):
-        tests.append(lambda event: tokens.issubset(event_tokens(event)))
-    return lambda event: all(test(event) for test in tests)
+    """Of an event of the company's."""
+    return Matches((*_bounds(wanted), *_values(wanted)), frozenset(wanted.word_tokens(company_id)))
 
 
-def _bounds(wanted: EventFilter) -> list[Matches]:
+def _bounds(wanted: EventFilter) -> list[Test]:
     """The workspace and the times."""
-    tests: list[Matches] = [lambda event: wanted.start <= event.timestamp < wanted.end]
+    tests: list[Test] = [lambda event: wanted.start <= event.timestamp < wanted.end]
     if (workspace_id := wanted.workspace_id) is not None:
         tests.append(lambda event: event.workspace_id == workspace_id)
     if (received_start := wanted.received_start) is not None:
@@ -47,7 +58,7 @@ def _bounds(wanted: EventFilter) -> list[Matches]:
     return tests
 
 
-def _values(wanted: EventFilter) -> list[Matches]:
+def _values(wanted: EventFilter) -> list[Test]:
     plain = wanted.plain
     tests = [_column(column, plain[name]) for name, column in _COLUMNS.items() if name in plain]
     if (action := plain.get("action")) is not None:
@@ -55,18 +66,18 @@ def _values(wanted: EventFilter) -> list[Matches]:
     return tests + [_member(*path, plain[name]) for name, path in _MEMBERS.items() if name in plain]
 
 
-def _column(column: str, value: str) -> Matches:
+def _column(column: str, value: str) -> Test:
     return lambda event: bool(getattr(event, column) == value)
 
 
-def _action(action: str) -> Matches:
+def _action(action: str) -> Test:
     if action.endswith(".*"):
         prefix = action[:-1]
         return lambda event: event.action.startswith(prefix)
     return lambda event: event.action == action
 
 
-def _member(group: str, member: str, value: str) -> Matches:
+def _member(group: str, member: str, value: str) -> Test:
     return lambda event: bool(_value(getattr(event, group)).get(member) == value)
 
 

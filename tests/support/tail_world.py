@@ -18,6 +18,7 @@ from api.tail.channel import Wanted
 from api.tail.client import Client
 from api.tail.frames import Told
 from api.tail.hub import Hub
+from api.tail.matching import Matches
 from api.tail.merging import Key, merged
 from api.tail.position import Audience, Position, Positions
 from api.tail.progress import Progress
@@ -169,7 +170,7 @@ class Follower:
     async def _stay(self, hub: Hub) -> None:
         while True:
             begin = POSITIONS.read(self.audience, self._position) if self._position else None
-            wanted = Wanted(self.audience, (), lambda _event: True)
+            wanted = Wanted(self.audience, (), Matches())
             client = Client(hub, WorldCatchUp(self._world, self.audience, begin), wanted, POSITIONS, poll_seconds=lambda: 0.0)
             await client.run(self._taker(Parser(self._position)))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from api.tail.channel import NOWHERE, Channel, Entry, Wanted
 from api.tail.frames import Told
+from api.tail.matching import Matches
 from api.tail.position import Audience, Positions
 from api.tail.progress import Progress
 from schemas.event import StoredEvent
@@ -28,7 +29,7 @@ class Reader:
 
 
 def channel(action: str | None = None) -> Channel:
-    return Channel(Wanted(AUDIENCE, (), lambda event: action in (None, event.action)), POSITIONS, SIZE)
+    return Channel(Wanted(AUDIENCE, (), Matches((lambda event: action in (None, event.action),))), POSITIONS, SIZE)
 
 
 def chain() -> Chain:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from api.asked import EventFilter
+from api.tail.frames import Told
 from api.tail.matching import matcher
 from schemas.topics import Region
 from tests.support.asking import Known, answer, filters, make_events
@@ -23,5 +24,5 @@ EVENTS = [event for chain in CHAINS for event in make_events(chain, 80, random.R
 def test_it_lets_pass_what_a_query_finds(asked: EventFilter) -> None:
     wanted = replace(asked, idempotency_key=None)
     matches = matcher(COMPANY, wanted)
-    found = {event.id for event in EVENTS if matches(event)}
+    found = {event.id for event in EVENTS if matches(Told(event, 0))}
     assert found == set(answer([Known(event, None, searchable=True) for event in EVENTS], wanted))

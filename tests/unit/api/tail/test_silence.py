@@ -11,6 +11,7 @@ from api.tail import client, frames
 from api.tail.catchup import Page
 from api.tail.channel import Wanted
 from api.tail.client import Client, Ended
+from api.tail.matching import Matches
 from api.tail.position import Audience
 from schemas.problems import Unavailable
 from tests.support.tail_world import COMPANY, POSITIONS, World, WorldCatchUp
@@ -46,7 +47,7 @@ async def test_comments_come_while_postgres_does_not_answer(answer: Callable[[],
     monkeypatch.setattr(client, "_SILENT_SECONDS", 0.01)
     world = World()
     hub, pages = world.hub(), SlowPages(world, answer)
-    one = Client(hub, pages, Wanted(AUDIENCE, (), lambda _event: True), POSITIONS, poll_seconds=lambda: 60.0)
+    one = Client(hub, pages, Wanted(AUDIENCE, (), Matches()), POSITIONS, poll_seconds=lambda: 60.0)
     told: list[bytes] = []
 
     async def take(piece: bytes) -> None:
