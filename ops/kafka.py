@@ -32,7 +32,7 @@ _BATCH_BYTES = 1 << 20
 # A group's members gather more than the chain worker does: they are downstream, where fewer and larger batches cost the machine less.
 _GROUP_FETCH_BYTES, _GROUP_FETCH_MAX_BYTES = 1 << 20, 8 << 20
 _GROUP_FETCH_WAIT_MS = 200
-_TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 2000
+_TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 500
 _GROUP_METADATA_AGE_MS = 5_000
 """A broker just restarted may answer that it knows no topics; the group's leader must ask again soon."""
 _NEVER_MS = 24 * 3_600_000

@@ -181,6 +181,7 @@ class Settings(DatabaseSettings):
     tails_per_key: int = Field(default=20, ge=1, description="Tails that a key may have open, a process.")
     tail_clients: int = Field(default=10_000, ge=1, description="Tails that a process serves.")
     tail_queue_events: int = Field(default=1000, ge=16, description="Events waiting for a client; one that is behind further is cut off.")
+    tail_log_bytes: int = Field(default=256 << 20, ge=1 << 20, description="What may wait for all clients of a process.")
     tail_lifetime_seconds: float = Field(default=600.0, gt=0, description="After so long a tail ends, and its client resumes.")
 
     # --- object store ------------------------------------------------------------------------

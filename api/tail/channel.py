@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import sys
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import NamedTuple, Protocol
 
 from api.tail import frames
 from api.tail.frames import Told
+from api.tail.logs import Logs
 from api.tail.matching import Matches
-from api.tail.position import Audience, Positions
+from api.tail.position import Audience
 from api.tail.progress import Progress
 
 NOWHERE = sys.maxsize
@@ -42,7 +44,9 @@ class Entry(NamedTuple):
 
     told: Told | None
     frame: bytes
-    """As all readers get it that are as far as the channel."""
+    """As all readers get it that are as far as the channel; empty before it has begun."""
+    size: int
+    """Bytes that it holds, about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +59,9 @@ class Wanted:
 
 
 class Channel:
-    """Numbers its entries. ``size`` is how far behind a reader may be."""
+    """Numbers its entries."""
 
-    def __init__(self, wanted: Wanted, positions: Positions, size: int) -> None:
+    def __init__(self, wanted: Wanted, logs: Logs) -> None:
         self.wanted = wanted
         self.readers: set[Reader] = set()
         self.is_over = False
@@ -66,10 +70,10 @@ class Channel:
         self.progress = Progress(wanted.audience)
         """Where the end of the log is, once one reader has told."""
         self._has_begun = False
-        self._positions = positions
-        self._size = size
+        self.bytes_held = 0
+        self._logs = logs
+        self._positions = logs.positions
         self._log: list[Entry] = []
-        self._bytes = 0
         self._joined: tuple[int, int, int, bytes] = (-1, -1, 0, b"")
 
     @property
@@ -90,9 +94,10 @@ class Channel:
     def take(self, told: Told) -> None:
         """The next event of the audience's, as announced: perhaps again, and perhaps after one that was lost."""
         if not self._has_begun:
-            self._append(Entry(told, b""))
+            self._append(Entry(told, b"", told.size))
         elif self._go_on(self.progress, told) and self.wanted.matches(told):
-            self._append(Entry(told, told.frame(self.progress.written(self._positions))))
+            frame = told.frame(self.progress.written(self._positions))
+            self._append(Entry(told, frame, len(frame)))
 
     def mark(self) -> Mark:
         """The end of the log as it is now. What is in front of it is stored, so whoever then reads what is stored has seen it."""
@@ -111,17 +116,22 @@ class Channel:
             return None
         return [each for each in told if reader.is_new(each.event) and self.wanted.matches(each)]
 
-    def frames(self, at: int, most: int) -> tuple[int, int, bytes]:
-        """Up to ``most`` entries from number ``at`` on: how many they are, how many of them events, and their frames.
+    def frames(self, at: int) -> tuple[int, int, bytes]:
+        """The entries of one send from number ``at`` on: how many they are, how many of them events, and their frames.
 
         Made once for all readers that stand at the same place.
         """
-        count = min(most, self.end - at)
-        if self._joined[:2] != (at, count):
-            entries = self.entries(at, count)
+        entries = self.next_entries(at)
+        if self._joined[:2] != (at, len(entries)):
             events = sum(entry.told is not None for entry in entries)
-            self._joined = (at, count, events, b"".join([entry.frame for entry in entries]))
+            self._joined = (at, len(entries), events, b"".join([entry.frame for entry in entries]))
         return self._joined[1:]
+
+    def next_entries(self, at: int) -> list[Entry]:
+        """Those of one send."""
+        entries = self.entries(at, frames.MOST_JOINED)
+        ends = accumulate(len(entry.frame) for entry in entries)
+        return entries[: max(1, sum(end <= frames.MOST_BYTES for end in ends))]
 
     def entries(self, at: int, most: int) -> list[Entry]:
         """Up to ``most`` entries from number ``at`` on."""
@@ -132,7 +142,8 @@ class Channel:
         """Tell where the channel is, so that connections stay open and positions young. ``now`` is in microseconds."""
         if self._has_begun and not self.is_over:
             self.progress.time = max(self.progress.time, now)
-            self._append(Entry(None, frames.COMMENT + frames.here(self.progress.written(self._positions))))
+            frame = frames.COMMENT + frames.here(self.progress.written(self._positions))
+            self._append(Entry(None, frame, len(frame)))
 
     def trim(self) -> None:
         """Forget what every reader has been told. One that is behind the start already holds nothing back."""
@@ -160,15 +171,19 @@ class Channel:
 
     def _append(self, entry: Entry) -> None:
         self._log.append(entry)
-        self._bytes += len(entry.frame)
-        if len(self._log) > self._size * 5 // 4:
-            self._forget(len(self._log) - self._size)
-        while self._bytes > _MAX_LOG_BYTES and len(self._log) > 1:
+        self._logs.count(self, entry.size)
+        if len(self._log) > self._logs.size * 5 // 4:
+            self._forget(len(self._log) - self._logs.size)
+        while self.bytes_held > _MAX_LOG_BYTES and len(self._log) > 1:
             self._forget(len(self._log) // 4 or 1)
+
+    def forget_half(self) -> None:
+        """Drop the older half of the log."""
+        self._forget((len(self._log) + 1) // 2)
 
     def _forget(self, count: int) -> None:
         """Drop the oldest entries."""
-        self._bytes -= sum(len(entry.frame) for entry in self._log[:count])
-        count = min(count, len(self._log))
+        forgotten = self._log[:count]
         del self._log[:count]
-        self.start += count
+        self.start += len(forgotten)
+        self._logs.count(self, -sum(entry.size for entry in forgotten))

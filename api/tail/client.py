@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import random
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from enum import StrEnum
 
 from api.tail import frames
 from api.tail.catchup import CatchUp, Gap, Page, Seen
 from api.tail.channel import NOWHERE, Channel, Wanted
-from api.tail.frames import Told
+from api.tail.frames import Told, joined
 from api.tail.hub import Hub
 from api.tail.position import Positions
 from schemas.problems import Unavailable
 
-_MOST_JOINED = 64
-"""Frames of one send: each send costs as much as rendering a frame."""
+_SPREAD_SECONDS = (1.0, 5.0)
 _SILENT_SECONDS = 15.0
 """So long a connection may be silent: what lies in between might think that it is dead."""
 
@@ -79,6 +79,8 @@ class Client:
                     await self._follow(channel, tell)
         finally:
             self._leave()
+        if self.ended is Ended.SHUTDOWN:  # not all clients at once to those that remain
+            await tell(frames.retry(random.uniform(*_SPREAD_SECONDS)))  # noqa: S311 - no secret
 
     def _subscribe(self) -> Channel:
         self._leave()
@@ -106,7 +108,8 @@ class Client:
                 continue
             self.pages += 1
             await self._hub.words.read(self._with_unread_words(page))
-            await send(self._paged(page))
+            if not await self._tell(self._paged(page), send):
+                break
             if page.is_last and is_live and (missed := channel.join(mark, self._progress)) is not None:
                 await self._step_in(channel, missed, send)
                 return channel
@@ -136,33 +139,39 @@ class Client:
         found = [step.told for step in page.steps if isinstance(step, Seen) and step.told is not None]
         return [told for told in found if self._wanted.matches.need_words(told)]
 
-    def _paged(self, page: Page) -> bytes:
+    async def _tell(self, told: Iterable[bytes], send: SendBytes) -> bool:
+        """Whether all of it could be told."""
+        for piece in joined(told):
+            if self.ended is not None:
+                return False
+            await send(piece)
+        return True
+
+    def _paged(self, page: Page) -> Iterator[bytes]:
         """The page as frames; behind the last one the position stands behind all that was looked at."""
-        told: list[bytes] = []
         progress = self._progress
         for step in page.steps:
             if isinstance(step, Gap):
                 progress.seqs[step.workspace_id] = step.last
                 if step.is_missed:
-                    told.append(frames.gap(progress.written(self._positions), step.workspace_id, step.first, step.last))
+                    yield frames.gap(progress.written(self._positions), step.workspace_id, step.first, step.last)
                 continue
             key = step.key
             progress.move(key.workspace_id, key.seq, key.partition, key.place, key.received_at)
             if step.told is not None and self._wanted.matches(step.told):
-                told.append(step.told.frame(progress.written(self._positions)))
+                yield step.told.frame(progress.written(self._positions))
                 self.sent += 1
         progress.start_at(page.ends)
-        told.append(frames.here(progress.written(self._positions)))
-        return b"".join(told)
+        yield frames.here(progress.written(self._positions))
 
     async def _step_in(self, channel: Channel, missed: list[Told], send: SendBytes) -> None:
         """Be at the channel's end, or ahead of it: Postgres knows of events before they are announced."""
-        told = b"".join([self._own_frame(each) for each in missed if self._progress.is_new(each.event)])  # some may be there twice
+        # Some may be there twice. All are rendered before the first wait: the channel goes on meanwhile.
+        told = [self._own_frame(each) for each in missed if self._progress.is_new(each.event)]
         self._progress.merge(channel.progress)
         self.at, self.is_following = channel.end, True
         self._is_ahead = self._progress.is_ahead(channel.progress)
-        if told:
-            await send(told)
+        await self._tell(told, send)
 
     async def _follow(self, channel: Channel, send: SendBytes) -> None:
         """Tell what the channel tells, until it is over."""
@@ -181,10 +190,10 @@ class Client:
 
     def _next(self, channel: Channel, at: int) -> bytes:
         if not self._is_ahead:
-            count, events, told = channel.frames(at, _MOST_JOINED)
+            count, events, told = channel.frames(at)
             self.sent += events
         else:
-            entries = channel.entries(at, _MOST_JOINED)
+            entries = channel.next_entries(at)
             count = len(entries)
             new = [entry.told for entry in entries if entry.told is not None and self._progress.is_new(entry.told.event)]
             told = b"".join(map(self._own_frame, new)) or frames.COMMENT

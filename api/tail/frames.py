@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_left
+from collections.abc import Iterable, Iterator
 from collections.abc import Set as AbstractSet
 from typing import Final
 
@@ -23,6 +24,13 @@ HEADERS: Final = (
 )
 
 
+MOST_JOINED: Final = 64
+"""Frames of one send: each send costs as much as rendering a frame."""
+MOST_BYTES: Final = 256 << 10
+"""And no more of it, but for a larger frame: the server buffers what a client has not read of a send."""
+_LEAST_BYTES, _TOKEN_BYTES = 1000, 8
+
+
 class Told:
     """An event on its way to clients; what it looks like is written once, and only if anybody wants it; so are its words."""
 
@@ -34,6 +42,14 @@ class Told:
         self.partition = partition
         self._body: bytes | None = None
         self._tokens: array[int] | None = None
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, about."""
+        event = self.event
+        groups = (event.actor, event.resource, event.context, event.metadata)
+        values = sum(len(group.value) for group in groups if group is not None and group.value is not None)
+        return _LEAST_BYTES + values + (0 if self._tokens is None else _TOKEN_BYTES * len(self._tokens))
 
     @property
     def is_read(self) -> bool:
@@ -52,6 +68,24 @@ class Told:
         if self._body is None:
             self._body = b"event: audit-event\ndata: %b\n\n" % render(self.event, verification=False)
         return b"id: %b\n%b" % (position, self._body)
+
+
+def joined(told: Iterable[bytes]) -> Iterator[bytes]:
+    """The frames in pieces of one send each."""
+    piece, size = list[bytes](), 0
+    for frame in told:
+        if piece and (len(piece) == MOST_JOINED or size + len(frame) > MOST_BYTES):
+            yield b"".join(piece)
+            piece, size = [], 0
+        piece.append(frame)
+        size += len(frame)
+    if piece:
+        yield b"".join(piece)
+
+
+def retry(seconds: float) -> bytes:
+    """How long a client waits from now on before it reconnects."""
+    return b"retry: %d\n\n" % (seconds * 1000)
 
 
 def gap(position: bytes, workspace_id: str, first: int, last: int) -> bytes:

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from api.tail.channel import Channel, Reader, Wanted
 from api.tail.frames import Told
-from api.tail.position import Positions
+from api.tail.logs import Logs
 from api.tail.words import Words
 from ops import failures, log
 from ops.clock import Clock
@@ -23,14 +23,14 @@ from schemas.topics import Region
 
 _LOG = log.get(__name__)
 _FETCH_SECONDS = 1.0
-_CHECK_SECONDS = 10.0
+_CHECK_SECONDS, _CHECK_PATIENCE, _MOST_FAILED_CHECKS = 10.0, 5.0, 3
 _LINGER_SECONDS = 60.0
 """So long it goes on reading for nobody: clients come back."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.5, 5.0
 _MAX_COMPANIES = 100_000
 _STRETCH_RECORDS = 200
-_STRETCH_SECONDS = 0.01
-"""So long it keeps the loop to itself, and then wakes who has something to read."""
+_STRETCH_SECONDS, _STRETCH_BYTES = 0.01, 1 << 20
+"""So long it keeps the loop to itself, and so much it takes, before it wakes who has something to read."""
 
 
 class Announced(Protocol):
@@ -52,16 +52,13 @@ class Announced(Protocol):
 class Hub:
     """Takes each announced event to the channels that it belongs to."""
 
-    def __init__(
-        self, region: Region, reader: Callable[[], Announced], positions: Positions, size: int, clock: Clock, metrics: Metrics
-    ) -> None:
-        """``size`` is how many events may wait for a client."""
+    def __init__(self, region: Region, reader: Callable[[], Announced], logs: Logs, clock: Clock, metrics: Metrics) -> None:
+        """``logs`` are those of all hubs of the process."""
         self.region = region
         self.is_live = False
         """Whether all that is announced from now on comes to the channels."""
         self._new_reader = reader
-        self._positions = positions
-        self._size = size
+        self._logs = logs
         self._clock = clock
         self._metrics = metrics
         self.words = Words()
@@ -71,6 +68,9 @@ class Hub:
         self._company_of: dict[str, str] = {}
         self._task: asyncio.Task[None] | None = None
         self._is_away = False
+        self._failed_checks = 0
+        self.heard_at = 0
+        """Microseconds: when the topic was last known to be within reach. What was announced up to then comes."""
 
     @property
     def is_away(self) -> bool:
@@ -89,7 +89,8 @@ class Hub:
             self._close((channel,), "hole")
             channel = None
         if channel is None:
-            channel = self._channels[wanted] = Channel(wanted, self._positions, self._size)
+            channel = self._channels[wanted] = Channel(wanted, self._logs)
+            self._logs.add(channel)
             self._among(channel).append(channel)
         channel.readers.add(reader)
         if self._task is None or self._task.done():
@@ -114,6 +115,7 @@ class Hub:
 
     def _drop(self, channel: Channel) -> None:
         del self._channels[channel.wanted]
+        self._logs.drop(channel)
         self._among(channel).remove(channel)
         company_id, workspace_id = channel.wanted.audience
         if not self._by_company[company_id]:
@@ -148,7 +150,8 @@ class Hub:
         try:
             await reader.start()
             topic = await reader.topic_id()
-            self.is_live, self._is_away = True, False
+            self.is_live, self._is_away, self._failed_checks = True, False, 0
+            self.heard_at = self._clock.micros()
             for channel in self.channels:
                 channel.wake()
             await self._follow(reader, topic)
@@ -171,13 +174,21 @@ class Hub:
                 await self._check(reader, topic)
 
     async def _check(self, reader: Announced, topic: UUID | None) -> None:
-        """Raises ``TopicMismatch`` when the topic was made anew: the offsets that are read then mean nothing."""
+        """Raises ``TopicMismatch`` when the topic was made anew: the offsets that are read then mean nothing.
+
+        Raises ``KafkaError``, ``OSError`` when the broker was away too often in a row: it may be so for this process alone.
+        """
         try:
-            found = await reader.topic_id()
-        except (KafkaError, OSError):  # the consumer goes on by itself once the broker is back
+            async with asyncio.timeout(_CHECK_PATIENCE):
+                found = await reader.topic_id()
+        except (KafkaError, OSError):  # the consumer goes on by itself if the broker is back soon
             self._is_away = True
+            self._failed_checks += 1
+            if self._failed_checks >= _MOST_FAILED_CHECKS:
+                raise
             return
-        self._is_away = False
+        self._is_away, self._failed_checks = False, 0
+        self.heard_at = self._clock.micros()
         if found != topic:
             raise TopicMismatch("the events topic was made anew")
 
@@ -192,44 +203,54 @@ class Hub:
 
     async def _hand_out(self, routed: Sequence[tuple[Told, Channel]]) -> None:
         monotonic = self._clock.monotonic
-        touched, begun = set[Channel](), monotonic()
+        touched, begun, size = set[Channel](), monotonic(), 0
         for told, channel in routed:
             channel.take(told)
             touched.add(channel)
             if channel.is_over:
                 self._close((channel,), "hole")
-            if monotonic() - begun > _STRETCH_SECONDS:
+            size += told.size
+            if size > _STRETCH_BYTES or monotonic() - begun > _STRETCH_SECONDS:
                 await _woken(touched)
-                begun = monotonic()
+                begun, size = monotonic(), 0
         await _woken(touched)
 
     def _routed(self, record: Any) -> Iterator[tuple[Told, Channel]]:
         """A record and each of its channels; those of nobody's are not even decoded."""
-        workspace_id = record.key.decode()
-        company_id = self._company_of.get(workspace_id) if self._by_company else None
+        workspace_id = None if record.key is None else record.key.decode(errors="replace")
         told: Told | None = None
-        if self._by_company and company_id is None:
-            told = self._told(record)
-            company_id = self._remember(told.event) if told else None
-        channels = [*self._by_workspace.get(workspace_id, ()), *self._by_company.get(company_id or "", ())]
+        if workspace_id is None or (self._by_company and workspace_id not in self._company_of):
+            if (told := self._told(record)) is None:
+                return
+            workspace_id = told.event.workspace_id
+            self._remember(told.event)
+        company_id = self._company_of.get(workspace_id, "")
+        channels = [*self._by_workspace.get(workspace_id, ()), *self._by_company.get(company_id, ())]
         if channels and (told := told or self._told(record)) is not None:
             for channel in channels:
                 yield told, channel
 
-    def _remember(self, event: StoredEvent) -> str:
+    def _remember(self, event: StoredEvent) -> None:
         if len(self._company_of) >= _MAX_COMPANIES:
             del self._company_of[next(iter(self._company_of))]
         self._company_of[event.workspace_id] = event.company_id
-        return event.company_id
 
     def _told(self, record: Any) -> Told | None:
         try:
             return Told(open_event(record.value), record.partition)
         except Undecodable as error:
-            # Nobody can say whose it was: the event itself is in Postgres.
+            # The key tells whose it was, if anything does: the event itself is in Postgres.
             _LOG.error("undecodable event", region=self.region, partition=record.partition, offset=record.offset, error=str(error))
-            self._close(self.channels, "undecodable")
+            self._close(self._perhaps_of(record), "undecodable")
             return None
+
+    def _perhaps_of(self, record: Any) -> list[Channel]:
+        """The channels of whoever's record it may be."""
+        return [
+            channel
+            for channel in self.channels
+            if record.key is None or channel.wanted.audience.workspace_id in (None, record.key.decode(errors="replace"))
+        ]
 
 
 async def _woken(channels: set[Channel]) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from api.store import Store
 from api.tail.catchup import Stored
 from api.tail.hub import Hub
+from api.tail.logs import Logs
 from api.tail.position import Positions
 from api.tail.tails import TailLimits, Tails
 from api.tail.watch import KeyWatch
@@ -35,11 +36,12 @@ def open_tails(
 ) -> Tails:
     """The tails of a process, until the stack is closed; they end once ``stopping`` is set. Nothing is read before one is opened."""
     positions = Positions(settings.secrets("cursor_secret"))
+    logs = Logs(positions, settings.tail_queue_events, settings.tail_log_bytes)
     stored = Stored.of(store, partial(partition_of, partitions=settings.topic_partitions), max(1, settings.api_pool_size // 2))
     keys = PostgresKeys(key_pools)
     tails = Tails(
         stored,
-        {region: _hub(settings, region, positions, clock, metrics) for region in settings.regions},
+        {region: _hub(settings, region, logs, clock, metrics) for region in settings.regions},
         {region: KeyWatch(region, keys, clock) for region in settings.regions},
         positions,
         TailLimits(settings.tails_per_key, settings.tail_clients, settings.tail_lifetime_seconds),
@@ -52,9 +54,9 @@ def open_tails(
     return tails
 
 
-def _hub(settings: Settings, region: Region, positions: Positions, clock: Clock, metrics: Metrics) -> Hub:
+def _hub(settings: Settings, region: Region, logs: Logs, clock: Clock, metrics: Metrics) -> Hub:
     reader = partial(TopicReader, settings, region, events_topic(region))
-    return Hub(region, reader, positions, settings.tail_queue_events, clock, metrics)
+    return Hub(region, reader, logs, clock, metrics)
 
 
 def _in_background(work: Coroutine[Any, Any, None], stack: AsyncExitStack) -> None:

@@ -167,7 +167,7 @@ class Tails:
             for channel in hub.channels:
                 channel.trim()
                 if keep_alive:
-                    channel.keep_alive(self._clock.micros())
+                    channel.keep_alive(hub.heard_at)
                     channel.wake()
         now = asyncio.get_running_loop().time()
         for stream, (region, _) in tuple(self._open.items()):

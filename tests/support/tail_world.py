@@ -18,6 +18,7 @@ from api.tail.channel import Wanted
 from api.tail.client import Client
 from api.tail.frames import Told
 from api.tail.hub import Hub
+from api.tail.logs import Logs
 from api.tail.matching import Matches
 from api.tail.merging import Key, merged
 from api.tail.position import Audience, Position, Positions
@@ -79,7 +80,7 @@ class World:
 
     def hub(self) -> Hub:
         """One that reads the topic."""
-        return Hub(Region.US, lambda: TopicOf(self), POSITIONS, 16, FakeClock(), Metrics(CollectorRegistry()))
+        return Hub(Region.US, lambda: TopicOf(self), Logs(POSITIONS, 16, 1 << 20), FakeClock(), Metrics(CollectorRegistry()))
 
 
 class TopicOf:

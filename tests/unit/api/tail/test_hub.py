@@ -4,18 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Sequence
 from contextlib import suppress
+from types import SimpleNamespace
+from typing import Any
+from uuid import UUID
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from api.tail import frames
 from api.tail.catchup import Page
-from api.tail.channel import Wanted
-from api.tail.client import Client
+from api.tail.channel import NOWHERE, Channel, Wanted
+from api.tail.client import Client, Ended
+from api.tail.hub import Hub
+from api.tail.logs import Logs
 from api.tail.matching import Matches
 from api.tail.position import Audience
+from ops.metrics import Metrics
+from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.tokens import event_tokens, word_tokens
+from schemas.topics import Region
+from tests.support.chains import Chain
+from tests.support.keys import FakeClock
 from tests.support.tail_world import COMPANY, PARTITIONS, POSITIONS, WORKSPACES, Follower, World, WorldCatchUp
 
 COMPANY_WIDE = Audience(COMPANY, None)
@@ -110,4 +122,130 @@ async def test_words_are_read_once_for_all_channels_and_never_by_the_loop(monkey
     for task in running:
         task.cancel()
     await asyncio.gather(*running, return_exceptions=True)
+    await hub.stop()
+
+
+def record(event: StoredEvent | None, key: bytes | None) -> SimpleNamespace:
+    value = b"nonsense" if event is None else encode_stored(event)
+    return SimpleNamespace(key=key, value=value, partition=0, offset=0, timestamp=0)
+
+
+class Scripted:
+    """A topic with one batch of records; the broker answers as it is told to."""
+
+    def __init__(self, records: list[SimpleNamespace], clock: FakeClock) -> None:
+        self.is_away = False
+        self._records = records
+        self._clock = clock
+
+    async def start(self) -> None:
+        if self.is_away:
+            raise ConnectionError
+
+    async def fetch(self, seconds: float) -> Sequence[Any]:
+        await asyncio.sleep(0)
+        self._clock.now += seconds
+        found, self._records = self._records, []
+        return found
+
+    async def topic_id(self) -> UUID | None:
+        if self.is_away:
+            raise ConnectionError
+        return None
+
+    async def stop(self) -> None:
+        """Nothing to stop."""
+
+
+def hub_of(records: list[SimpleNamespace]) -> tuple[Hub, Scripted, FakeClock]:
+    clock = FakeClock()
+    topic = Scripted(records, clock)
+    return Hub(Region.US, lambda: topic, Logs(POSITIONS, 16, 1 << 20), clock, Metrics(CollectorRegistry())), topic, clock
+
+
+class Idle:
+    """It needs nothing."""
+
+    def __init__(self) -> None:
+        self.at = NOWHERE
+        self.woken = 0
+
+    def wake(self) -> None:
+        self.woken += 1
+
+
+def listened(hub: Hub, *audiences: Audience) -> list[Channel]:
+    return [hub.subscribe(Wanted(audience, (), Matches()), Idle()) for audience in audiences]
+
+
+AUDIENCES = (COMPANY_WIDE, Audience(COMPANY, WORKSPACES[0]), Audience(COMPANY, WORKSPACES[1]))
+
+
+@pytest.mark.parametrize(
+    ("key", "ended"), [(WORKSPACES[0].encode(), [True, True, False]), (None, [True, True, True]), (b"\xff", [True, False, False])]
+)
+async def test_a_record_that_nobody_can_read_ends_the_channels_it_may_belong_to(key: bytes | None, ended: list[bool]) -> None:
+    hub, _, _ = hub_of([record(None, key)])
+    channels = listened(hub, *AUDIENCES)
+    await turns(50)
+    assert [channel.is_over for channel in channels] == ended
+    assert hub.is_live
+    await hub.stop()
+
+
+async def test_a_record_without_a_key_is_whose_its_event_says() -> None:
+    world = World()
+    world.store(WORKSPACES[0])
+    hub, _, _ = hub_of([record(world.stored[0], None)])
+    channels = listened(hub, *AUDIENCES)
+    await turns(50)
+    assert [channel.end for channel in channels] == [1, 1, 0]
+    assert hub.is_live
+    await hub.stop()
+
+
+async def test_a_process_that_has_lost_its_broker_ends_its_channels_and_claims_to_have_heard_nothing() -> None:
+    hub, topic, clock = hub_of([])
+    (channel,) = listened(hub, COMPANY_WIDE)
+    await turns(100)
+    assert hub.heard_at > 0
+    topic.is_away = True
+    lost_at = clock.micros()
+    async with asyncio.timeout(10):
+        while hub.is_live:
+            await asyncio.sleep(0)
+    assert channel.is_over
+    assert clock.micros() - lost_at < 60_000_000
+    assert hub.heard_at <= lost_at
+    await hub.stop()
+
+
+async def test_readers_are_woken_within_a_batch_of_large_events() -> None:
+    chain = Chain(COMPANY, WORKSPACES[0], Region.US)
+    large = [chain.event(metadata=b'{"text":"%b"}' % (b"x" * 100_000)) for _ in range(50)]
+    hub, _, _ = hub_of([record(event, WORKSPACES[0].encode()) for event in large])
+    reader = Idle()
+    channel = hub.subscribe(Wanted(COMPANY_WIDE, (), Matches()), reader)
+    while channel.end < len(large):
+        await asyncio.sleep(0)
+    assert reader.woken >= 4
+    await hub.stop()
+
+
+async def test_a_stream_that_ends_with_its_process_has_its_client_wait_before_it_comes_back() -> None:
+    world, told = World(), list[bytes]()
+    hub = world.hub()
+    client = Client(hub, WorldCatchUp(world, COMPANY_WIDE, None), Wanted(COMPANY_WIDE, (), Matches()), POSITIONS, poll_seconds=float)
+
+    async def take(piece: bytes) -> None:
+        told.append(piece)
+
+    running = asyncio.create_task(client.run(take))
+    await turns(50)
+    client.end(Ended.SHUTDOWN)
+    await running
+    name, milliseconds = told[-1].split(b": ")
+    assert name == b"retry"
+    assert 1000 <= int(milliseconds) <= 5000
+    assert told[-1].endswith(b"\n\n")
     await hub.stop()
