@@ -62,6 +62,8 @@ class Hub:
         self._clock = clock
         self._metrics = metrics
         self.words = Words()
+        """For pages of what is stored. What is announced does not stand in line behind them."""
+        self._words = Words()
         self._channels: dict[Wanted, Channel] = {}
         self._by_workspace: dict[str, list[Channel]] = defaultdict(list)
         self._by_company: dict[str, list[Channel]] = defaultdict(list)
@@ -195,7 +197,7 @@ class Hub:
     async def _take(self, records: Sequence[Any]) -> None:
         for at in range(0, len(records), _STRETCH_RECORDS):
             routed = [pair for record in records[at : at + _STRETCH_RECORDS] for pair in self._routed(record)]
-            await self.words.read({told: None for told, channel in routed if channel.wanted.matches.need_words(told)})
+            await self._words.read({told: None for told, channel in routed if channel.wanted.matches.need_words(told)})
             await self._hand_out(routed)
         if records:
             lag = self._clock.micros() / 1e6 - min(record.timestamp for record in records) / 1e3

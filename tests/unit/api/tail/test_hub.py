@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +18,7 @@ from api.tail import frames
 from api.tail.catchup import Page
 from api.tail.channel import NOWHERE, Channel, Wanted
 from api.tail.client import Client, Ended
+from api.tail.frames import Told
 from api.tail.hub import Hub
 from api.tail.logs import Logs
 from api.tail.matching import Matches
@@ -163,6 +165,17 @@ def hub_of(records: list[SimpleNamespace]) -> tuple[Hub, Scripted, FakeClock]:
     return Hub(Region.US, lambda: topic, Logs(POSITIONS, 16, 1 << 20), clock, Metrics(CollectorRegistry())), topic, clock
 
 
+class Held(Told):
+    """One whose words take until it is let go."""
+
+    def __init__(self, told: Told, held: Callable[[], bool]) -> None:
+        super().__init__(told.event, told.partition)
+        self._held = held
+
+    def has(self, tokens: AbstractSet[int]) -> bool:
+        return self._held()
+
+
 class Idle:
     """It needs nothing."""
 
@@ -230,6 +243,31 @@ async def test_readers_are_woken_within_a_batch_of_large_events() -> None:
         await asyncio.sleep(0)
     assert reader.woken >= 4
     await hub.stop()
+
+
+async def test_what_is_announced_does_not_wait_for_the_words_of_pages() -> None:
+    world = World()
+    world.store(WORKSPACES[0])
+    hub, _, _ = hub_of([record(world.stored[0], WORKSPACES[0].encode())])
+    channel = hub.subscribe(Wanted(COMPANY_WIDE, (), Matches((), frozenset({1}))), Idle())
+    is_held, may_go = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def held() -> bool:
+        loop.call_soon_threadsafe(is_held.set)
+        return may_go.wait(10)
+
+    paging = asyncio.create_task(hub.words.read([Held(Told(world.stored[0], 0), held)]))
+    try:
+        await is_held.wait()
+        async with asyncio.timeout(5):
+            while channel.end == 0:
+                await asyncio.sleep(0)
+        assert not paging.done()
+    finally:
+        may_go.set()
+        await paging
+        await hub.stop()
 
 
 async def test_a_stream_that_ends_with_its_process_has_its_client_wait_before_it_comes_back() -> None:
