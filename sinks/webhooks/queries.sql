@@ -259,7 +259,7 @@ WHERE id = $1
 
 -- name: backlog
 -- How many deliveries are to be made, counted up to a number.
-SELECT count(*) FROM (SELECT FROM webhook_due WHERE due_at < 'infinity' LIMIT $1) AS due
+SELECT count(*) FROM (SELECT FROM webhook_due WHERE due_at < '9999-01-01T00:00:00Z' LIMIT $1) AS due
 
 -- name: days
 -- Make the partitions of attempts to come, drop those older than so many days.

@@ -168,7 +168,7 @@ async def _nothing_due(bench: Bench) -> None:
     connection = await asyncpg.connect(bench.stack.superuser_url(REGION))
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
-            while await connection.fetchval("SELECT EXISTS (SELECT FROM webhook_due WHERE due_at < 'infinity')"):
+            while await connection.fetchval("SELECT EXISTS (SELECT FROM webhook_due WHERE due_at < '9999-01-01T00:00:00Z')"):
                 await asyncio.sleep(_POLL_SECONDS)
     finally:
         await connection.close()

@@ -68,7 +68,7 @@ CREATE INDEX webhook_due_next ON webhook_due (webhook_id, due_at);
 -- Rows of nobody's that are never due. Vacuum mostly finds the table all but empty, and PostgreSQL then plans as if it always were: with
 -- 100,000 rows a claim read them all again and again, 3 s instead of 2 ms. With these it takes the pages to hold something.
 INSERT INTO webhook_due (webhook_id, id, company_id, workspace_id, kind, due_at)
-SELECT nobody, lpad(n::text, 32, '0')::uuid, nobody, nobody, 'TEST', 'infinity'
+SELECT nobody, lpad(n::text, 32, '0')::uuid, nobody, nobody, 'TEST', '9999-01-01T00:00:00Z'
 FROM generate_series(1, 1000) AS n, (VALUES ('00000000-0000-0000-0000-000000000000'::uuid)) AS nil (nobody);
 
 -- Every attempt, append-only, a partition a day (webhook_days() makes and drops them).
