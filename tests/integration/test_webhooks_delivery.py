@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 from aiohttp import web
 from standardwebhooks import Webhook
@@ -100,7 +101,7 @@ async def test_after_the_last_step_a_delivery_has_failed(stage: Scene, settings:
     async with dispatching(settings) as metrics:
         await stage.tell(chain, chain.events(1))
         made = await stage.over(hook, 5)
-        assert value(metrics, "hyrelog_webhook_attempts_total", state="FAILED") == 1
+    assert value(metrics, "hyrelog_webhook_attempts_total", state="FAILED") == 1
     assert [each["state"] for each in made] == ["RETRYING"] * 4 + ["FAILED"]
     assert stage.receiver.at("/elsewhere") == []
 
@@ -153,7 +154,7 @@ async def test_who_says_gone_is_disabled_and_his_log_says_so(stage: Scene, setti
         await until(is_disabled)
         await stage.make_due(hook, events[1:])
         made = await stage.over(hook, 3)
-        assert value(metrics, "hyrelog_webhook_disabled_endpoints_total", reason="GONE") == 1
+    assert value(metrics, "hyrelog_webhook_disabled_endpoints_total", reason="GONE") == 1
     assert sorted((each["state"], each["error"] or "", each["response_status"] or 0) for each in made) == [
         ("FAILED", "", 410),
         ("FAILED", "ENDPOINT_DISABLED", 0),
@@ -326,7 +327,9 @@ async def test_a_late_410_does_not_disable_what_was_changed_since(stage: Scene, 
     hook = await stage.hook(chain, "/hook")
 
     async def gone(_received: Received) -> web.Response:
-        await stage.database.execute(f"UPDATE webhook SET {column} = {changed} WHERE id = $1", hook.id)
+        owner = await asyncpg.connect(stage.servers.superuser_url(REGION))
+        await owner.execute(f"UPDATE webhook SET {column} = {changed} WHERE id = $1", hook.id)
+        await owner.close()
         return web.Response(status=410)
 
     stage.receiver.answers["/hook"] = gone

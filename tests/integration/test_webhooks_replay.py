@@ -61,7 +61,7 @@ async def test_a_range_of_the_chain_is_sent_again_under_its_ids(stage: Scene, se
         replay = await stage.replay(chain, hook, from_seq=2, to_seq=4)
         assert await _until_over(stage, replay) == ("DONE", 3)
         made = await stage.over(hook, 9)
-        assert value(metrics, "hyrelog_webhook_replayed_deliveries_total") == 3
+    assert value(metrics, "hyrelog_webhook_replayed_deliveries_total") == 3
     again = stage.receiver.at("/hook")[6:]
     assert {each.data["seq"]: each.id for each in again} == {seq: first[seq] for seq in (2, 3, 4)}
     assert {(each.headers["x-hyrelog-replay"], each.attempt) for each in again} == {("true", 1)}
