@@ -23,6 +23,8 @@ from tests.support.sinking import REGION, persist, until
 from tests.support.stack import LocalStack
 
 LEASE = 2.0
+PATIENT = {"webhook_lease_seconds": 60.0, "webhook_timeout_seconds": 30.0}
+"""However busy the machine is, nothing ends by itself."""
 
 
 @pytest.fixture
@@ -83,7 +85,7 @@ async def test_deliveries_of_a_killed_dispatcher_are_made_by_another(stage: Scen
         victim.kill()
         await victim.wait()
     gate.set()
-    async with dispatching(settings, sink=False) as metrics:
+    async with dispatching(settings.model_copy(update=PATIENT), sink=False) as metrics:
         made = await stage.over(hook, 320)
     assert value(metrics, "hyrelog_webhook_interrupted_attempts_total") > 0
     got = stage.receiver.at("/hook")
@@ -93,7 +95,8 @@ async def test_deliveries_of_a_killed_dispatcher_are_made_by_another(stage: Scen
     assert by_delivery.keys() == {each.id for each in got}
     for rows in by_delivery.values():
         assert [row["attempt"] for row in rows] == [*range(1, len(rows) + 1)]
-        assert [row["error"] for row in rows] == ["INTERRUPTED"] * (len(rows) - 1) + [None]
+        assert {row["error"] for row in rows[:-1]} <= {"INTERRUPTED", "TIMEOUT"}  # some may have waited for the gate for too long
+        assert rows[-1]["error"] is None
         assert rows[-1]["state"] == "SUCCEEDED"
     assert {each.id for each in got if each.attempt > 1} <= {key for key, rows in by_delivery.items() if len(rows) > 1}
 
@@ -103,7 +106,7 @@ async def test_two_dispatchers_make_each_delivery_once(stage: Scene, settings: S
     chains = [stage.chain() for _ in range(3)]
     old = [await persist(stage.database, chain, chain.events(400)) for chain in chains]
     hooks = [await stage.hook(chain, f"/{number}") for number, chain in enumerate(chains)]
-    patient = settings.model_copy(update={"webhook_lease_seconds": 60.0})
+    patient = settings.model_copy(update=PATIENT)
     async with AsyncExitStack() as exits:
         for sink in (True, False):
             await exits.enter_async_context(dispatching(patient, sink=sink))
