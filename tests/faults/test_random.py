@@ -13,6 +13,6 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 @pytest.mark.parametrize("seed", [7])
 async def test_nothing_is_lost_doubled_or_reordered(cluster: Cluster, seed: int) -> None:
     """Also that it goes on: all is persisted and announced within a minute of the last fault."""
-    tally = await run(cluster, seed, Limits(faults=5))
+    tally = await run(cluster, seed, Limits(faults=4))
     tally.verdict.assert_good()
-    assert tally.faults.total() == 55
+    assert tally.faults.total() == 44
