@@ -67,7 +67,12 @@ async def read(request: Request, model: type[AnyBody], *, seconds: float) -> Any
 def documented(model: type[Body]) -> dict[str, Any]:
     """The ``openapi_extra`` of a route that takes this body."""
     schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
-    return {"requestBody": {"required": "required" in schema, "content": {"application/json": {"schema": schema}}}}
+    return {
+        "requestBody": {
+            "required": not schema.keys().isdisjoint(("required", "oneOf")),
+            "content": {"application/json": {"schema": schema}},
+        }
+    }
 
 
 async def _receive(request: Request) -> bytes:

@@ -12,6 +12,7 @@ import pytest
 from ops import tracing
 from ops.kafka import ConsumerRecord, read_topic
 from ops.local.environment import Role
+from ops.local.process import wait_for
 from ops.tracing import SpanContext
 from schemas.announced import open_event
 from schemas.topics import Region, events_topic, ingest_topic
@@ -73,9 +74,13 @@ def test_what_is_announced_again_has_the_same_header(stack: LocalStack) -> None:
         stack.parts.stop("worker-1")
         _forget_announcements(stack)
         stack.parts.up(["worker-1"])
-        producer.store()
-    first, *others = [r for r in records(stack, events_topic(Region.US), workspace) if open_event(r.value).seq == 1]
-    assert others
+        producer.store()  # what is to be announced again goes first, but may still be on its way
+
+    def announced() -> list[ConsumerRecord]:
+        return [r for r in records(stack, events_topic(Region.US), workspace) if open_event(r.value).seq == 1]
+
+    assert wait_for(lambda: len(announced()) > 1, 30)
+    first, *others = announced()
     assert {(record.value, *record.headers) for record in others} == {(first.value, *first.headers)}
 
 
