@@ -69,9 +69,11 @@ def _is_known(event: str) -> bool:
     # asyncpg leaves futures and tasks of its own unread when a connection breaks while it is cancelled or given back
     broken = ("ConnectionDoesNotExist", "connection_lost()", "PoolConnectionHolder.release()")
     of_asyncpg = "never retrieved" in event and any(sign in event for sign in broken)
-    # aiokafka's consumer dies of metadata without brokers, as a starting broker sends it; the worker notices and ends
+    # aiokafka's consumer dies of metadata without brokers, as a starting broker sends it; the worker notices and ends, a sink joins anew.
+    # Nobody reads what its task ended with.
+    of_a_member = "never retrieved" in event and "_coordination_routine()" in event
     # aiokafka's connections complain of a read that was cancelled before it began
-    return of_asyncpg or event in ("Unexpected error in coordinator routine", "Unexpected exception in AIOKafkaConnection")
+    return of_asyncpg or of_a_member or event in ("Unexpected error in coordinator routine", "Unexpected exception in AIOKafkaConnection")
 
 
 def _parsed(line: bytes) -> dict[str, Any]:
