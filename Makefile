@@ -3,7 +3,7 @@
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test check bench faults soak down clean
+.PHONY: help demo test test-slow check bench faults soak down clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -27,6 +27,10 @@ demo: $(BIN)/.installed ## Start everything, send events, read them back and ver
 test: $(BIN)/.installed ## Run all tests on an embedded stack of their own
 	@$(BIN)/hyrelog fetch
 	$(BIN)/pytest
+
+test-slow: $(BIN)/.installed ## Run the tests that take minutes: outages, freezes, lost answers, each figure of the bench
+	@$(BIN)/hyrelog fetch
+	$(BIN)/pytest -m slow
 
 check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast ones first
 	$(BIN)/ruff check

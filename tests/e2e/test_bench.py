@@ -29,6 +29,7 @@ TINY = Plan(
 )
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)  # a dozen figures, each with load of its own
 async def test_every_kind_of_figure_can_be_taken() -> None:
     """A stack of its own: the first figure wants empty tables. Lost events and broken chains fail it too."""

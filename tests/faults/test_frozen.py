@@ -16,7 +16,7 @@ from tests.faults.load import Account
 from tests.faults.standing import drained, superuser
 from tests.faults.trial import trial
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 _FREEZE_SECONDS = 15.0
 _LOCKED = "SELECT count(*) FROM pg_stat_activity WHERE usename = 'streams_local' AND xact_start < now() - interval '10 s'"
 

@@ -14,6 +14,7 @@ from tests.faults.load import Account, event
 from tests.faults.trial import Trial, trial
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.asyncio(loop_scope="session"),
     pytest.mark.parametrize("fate", [Fate.REQUEST_LOST, Fate.ANSWER_LOST], ids=lambda fate: fate.value),
 ]

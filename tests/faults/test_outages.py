@@ -14,7 +14,7 @@ from tests.faults.ledger import Outcome
 from tests.faults.load import Account
 from tests.faults.trial import trial
 
-pytestmark = pytest.mark.asyncio(loop_scope="session")
+pytestmark = [pytest.mark.asyncio(loop_scope="session"), pytest.mark.slow]
 _OUTAGE_SECONDS = 8.0
 _ANSWER_SECONDS = 6.0
 
