@@ -11,7 +11,7 @@ HOURS ?= 1
 FAULT_SECONDS ?= 600
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # Rebuilt when the lock or the project changes.
 $(BIN)/.installed: requirements.lock pyproject.toml
@@ -24,7 +24,7 @@ $(BIN)/.installed: requirements.lock pyproject.toml
 demo: $(BIN)/.installed ## Start everything, send events, read them back and verify them; leaves it running
 	@$(BIN)/hyrelog demo
 
-test: $(BIN)/.installed ## Run all tests on an embedded stack of their own
+test: $(BIN)/.installed ## Run the tests on an embedded stack of their own
 	@$(BIN)/hyrelog fetch
 	$(BIN)/pytest
 
