@@ -79,7 +79,7 @@ class Dispatcher:
         self._results = Results(ledger, self.region, failing_seconds, clock=clock, faults=faults, metrics=metrics)
         self._sending = Sending(self._lanes, self._sender, self._results, clock, faults)
         self._claims = Claims(ledger, self._sending, self.lease, clock=clock, faults=faults, metrics=metrics)
-        self._replays = Replays(ledger, self.region)
+        self._replays = Replays(ledger, self.region, clock)
         self._results.on_recovery = self._sending.go
         self._sending.on_low = self._claims.wake
 

@@ -203,10 +203,10 @@ RETURNING w.id, w.company_id
 
 -- name: next_replay
 -- A replay to go on with, of an endpoint that has less than $2 deliveries due within a minute, and $3 in all; replays take turns. What
--- waits for its next attempt holds up no replay, or an endpoint that failed for a while could not be sent what it missed.
+-- waits for its next attempt holds up no replay, or an endpoint that failed for a while could not be sent what it missed. Not one of $4.
 SELECT r.id, r.webhook_id, r.workspace_id, r.from_at, r.to_at, r.from_seq, r.to_seq, r.event_ids, r.after_at, r.after_seq
 FROM webhook_replay r
-WHERE r.state = 'RUNNING' AND r.webhook_id > $1
+WHERE r.state = 'RUNNING' AND r.webhook_id > $1 AND r.id <> ALL($4::uuid[])
   AND (SELECT count(*) FROM (
     SELECT FROM webhook_due d WHERE d.webhook_id = r.webhook_id AND d.due_at < now() + interval '1 minute' LIMIT $2
   ) AS soon) < $2

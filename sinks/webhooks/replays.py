@@ -7,6 +7,7 @@ from itertools import takewhile
 from typing import NamedTuple
 from uuid import UUID
 
+from ops.clock import Clock
 from ops.db import Connection, Row, load_queries
 from ops.rows import to_stored
 from schemas.event import StoredEvent
@@ -18,6 +19,8 @@ from sinks.webhooks.model import Endpoint
 _PAGE = 200
 _ENOUGH_SOON, _ENOUGH = 1000, 10_000
 """Deliveries that an endpoint has to come, within a minute and in all, before no more of a replay's are put behind them."""
+_UNDER_WAY_SECONDS = 1.0
+"""So long a replay is left alone that has met an attempt under way: to read its next page over and over would end nothing sooner."""
 _FIRST = UUID(int=0)
 
 
@@ -39,16 +42,21 @@ class _Replay(NamedTuple):
 class Replays:
     """Works on a region's replays; several may, each on another endpoint's."""
 
-    def __init__(self, ledger: Ledger, region: Region) -> None:
+    def __init__(self, ledger: Ledger, region: Region, clock: Clock) -> None:
         self._ledger = ledger
         self._region = region
+        self._clock = clock
+        self._left_alone: dict[UUID, float] = {}
+        """Replays, and until when (monotonic)."""
         self._sql = load_queries("sinks.webhooks")
         self._after = _FIRST
 
     async def turn(self) -> int | None:
         """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
+        now = self._clock.monotonic()
+        self._left_alone = {replay: until for replay, until in self._left_alone.items() if until > now}
         async with self._ledger.transaction() as connection:
-            row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH_SOON, _ENOUGH)
+            row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH_SOON, _ENOUGH, list(self._left_alone))
             if row is None:
                 has_begun_anew, self._after = self._after == _FIRST, _FIRST
                 return None if has_begun_anew else 0
@@ -68,6 +76,7 @@ class Replays:
         stop = await self._first_under_way(connection, endpoint, wanted)
         if stop is not None:
             state, events = "RUNNING", events[: events.index(stop)]
+            self._left_alone[replay.id] = self._clock.monotonic() + _UNDER_WAY_SECONDS
         ready = dict(takewhile(lambda item: item[1] is not stop, wanted.items()))
         await self._make_due(connection, endpoint, ready)
         place = (events[-1].timestamp, events[-1].seq) if events else (replay.after_at, replay.after_seq)

@@ -11,11 +11,14 @@ from aiohttp import web
 
 from ops.settings import Settings
 from schemas.webhooks import delivery_id
+from sinks.webhooks.ledger import Ledger, open_ledger_pool
+from sinks.webhooks.replays import Replays
 from tests.support.chains import BASE_TIME, SECOND
 from tests.support.delivering import FAST, Hook, Scene, dispatching, scene, value
+from tests.support.keys import FakeClock
 from tests.support.managing import Database
 from tests.support.receiver import Received, hang
-from tests.support.sinking import persist, until
+from tests.support.sinking import REGION, persist, until
 from tests.support.stack import LocalStack
 
 
@@ -145,6 +148,24 @@ async def test_a_replay_waits_for_the_attempt_that_is_under_way(stage: Scene, se
     again = [each.data["seq"] for each in stage.receiver.at("/hook") if "x-hyrelog-replay" in each.headers]
     assert sorted(again) == [1, 2, 3]
     assert {(each["attempt"], each["state"]) for each in made} == {(1, "SUCCEEDED")}
+
+
+async def test_a_replay_that_meets_an_attempt_under_way_is_left_alone_for_a_moment(stage: Scene, settings: Settings) -> None:
+    """An endpoint that hangs would else have its page read again and again, as fast as that goes."""
+    chain = stage.chain()
+    hook = await stage.hook(chain, "/hook")
+    await stage.make_due(hook, await persist(stage.database, chain, chain.events(3)))
+    await stage.database.execute(
+        "UPDATE webhook_due SET claimed = true, due_at = now() + interval '1 minute' WHERE webhook_id = $1", hook.id
+    )
+    await stage.replay(chain, hook, from_seq=1, to_seq=3)
+    pool = await open_ledger_pool(settings.database_url(REGION), REGION, 1)
+    clock = FakeClock()
+    replays = Replays(Ledger(REGION, pool), REGION, clock)
+    assert [await replays.turn() for _ in range(3)] == [0, 0, None]
+    clock.now += 1.5
+    assert await replays.turn() == 0
+    pool.terminate()
 
 
 async def test_what_waits_for_its_next_attempt_holds_up_no_replay(stage: Scene, settings: Settings) -> None:
