@@ -102,7 +102,7 @@ async def test_after_the_last_step_a_delivery_has_failed(stage: Scene, settings:
     async with dispatching(settings) as metrics:
         await stage.tell(chain, chain.events(1))
         made = await stage.over(hook, 5)
-    assert value(metrics, "hyrelog_webhook_attempts_total", state="FAILED") >= 1
+    assert value(metrics, "hyrelog_webhook_attempts_total", state="FAILED") == 1
     assert [each["state"] for each in made] == ["RETRYING"] * 4 + ["FAILED"]
     assert stage.receiver.at("/elsewhere") == []
 
@@ -155,7 +155,7 @@ async def test_who_says_gone_is_disabled_and_his_log_says_so(stage: Scene, setti
         await until(is_disabled)
         await stage.make_due(hook, events[1:])
         made = await stage.over(hook, 3)
-    assert value(metrics, "hyrelog_webhook_disabled_endpoints_total", reason="GONE") >= 1
+    assert value(metrics, "hyrelog_webhook_disabled_endpoints_total", reason="GONE") == 1
     assert sorted((each["state"], each["error"] or "", each["response_status"] or 0) for each in made) == [
         ("FAILED", "", 410),
         ("FAILED", "ENDPOINT_DISABLED", 0),

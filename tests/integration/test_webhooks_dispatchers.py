@@ -45,8 +45,8 @@ async def process(stage: Scene) -> AsyncIterator[asyncio.subprocess.Process]:
     own = {
         "EGRESS_ALLOW": f"127.0.0.1/32:{stage.receiver.port}",
         "REGIONS": REGION.value,
-        "WEBHOOK_LEASE_SECONDS": "6",
-        "WEBHOOK_TIMEOUT_SECONDS": "5",
+        "WEBHOOK_LEASE_SECONDS": "16",  # so that nothing times out before the process is killed, on a busy machine neither
+        "WEBHOOK_TIMEOUT_SECONDS": "15",
         "WEBHOOK_RETRY_SECONDS": ",".join(map(str, FAST)),
         "SINKS_SESSION_TIMEOUT_SECONDS": "6",
     }
@@ -95,8 +95,7 @@ async def test_deliveries_of_a_killed_dispatcher_are_made_by_another(stage: Scen
     assert by_delivery.keys() == {each.id for each in got}
     for rows in by_delivery.values():
         assert [row["attempt"] for row in rows] == [*range(1, len(rows) + 1)]
-        assert {row["error"] for row in rows[:-1]} <= {"INTERRUPTED", "TIMEOUT"}  # some may have waited for the gate for too long
-        assert rows[-1]["error"] is None
+        assert [row["error"] for row in rows] == ["INTERRUPTED"] * (len(rows) - 1) + [None]
         assert rows[-1]["state"] == "SUCCEEDED"
     assert {each.id for each in got if each.attempt > 1} <= {key for key, rows in by_delivery.items() if len(rows) > 1}
 

@@ -167,7 +167,10 @@ class Scene:
 
 @asynccontextmanager
 async def scene(servers: LocalStack, database: Database, **changes: Any) -> AsyncIterator[Scene]:
-    """A receiver on a free port, which dispatchers with these settings may reach."""
+    """A receiver on a free port, which dispatchers with these settings may reach; nobody else's endpoints are told of anything."""
+    await database.execute("UPDATE webhook SET enabled = false, disabled_reason = 'MANUAL', disabled_at = now() WHERE enabled")
+    await database.execute("UPDATE webhook_replay SET state = 'CANCELLED', finished_at = now() WHERE state = 'RUNNING'")
+    await database.execute("DELETE FROM webhook_due WHERE due_at < '9999-01-01T00:00:00Z'")
     async with receiving() as receiver, open_topic(servers) as topic:
         base = servers.settings(Role.WEBHOOKS)
         allowed = {
