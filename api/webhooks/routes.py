@@ -13,6 +13,7 @@ from api.context import PartsOf
 from api.events import check_id
 from api.webhooks import models
 from api.webhooks.actions import Act, NewSecret
+from api.webhooks.rows import Webhook
 from api.webhooks.wishes import ReplayWish, WebhookChange, WebhookWish
 from schemas.problems import (
     Conflict,
@@ -75,7 +76,7 @@ async def change_webhook(id: str, request: Request, act: ActOf, parts: PartsOf) 
     webhook_id = check_id(id)
     wish = await body.read(request, WebhookChange, seconds=parts.body_timeout)
     changed = await parts.webhooks.change(act, webhook_id, wish.changes())
-    return answers.json(orjson.dumps(changed.shown(parts.webhooks.now())))
+    return _shown(changed, parts)
 
 
 @router.post(
@@ -88,7 +89,7 @@ async def change_webhook(id: str, request: Request, act: ActOf, parts: PartsOf) 
 async def disable_webhook(id: str, act: ActOf, parts: PartsOf) -> Response:
     """What was still to be sent to it fails, and its replay is cancelled. Disabled already, it stays as it is."""
     disabled = await parts.webhooks.disable(act, check_id(id))
-    return answers.json(orjson.dumps(disabled.shown(parts.webhooks.now())))
+    return _shown(disabled, parts)
 
 
 @router.post(
@@ -101,7 +102,7 @@ async def disable_webhook(id: str, act: ActOf, parts: PartsOf) -> Response:
 async def enable_webhook(id: str, act: ActOf, parts: PartsOf) -> Response:
     """It is told of each event that is stored from now on; of those in between tells a replay. Enabled already, it stays as it is."""
     enabled = await parts.webhooks.enable(act, check_id(id))
-    return answers.json(orjson.dumps(enabled.shown(parts.webhooks.now())))
+    return _shown(enabled, parts)
 
 
 @router.post(
@@ -163,7 +164,11 @@ async def replay_webhook(id: str, request: Request, act: ActOf, parts: PartsOf) 
 async def delete_webhook(id: str, act: ActOf, parts: PartsOf) -> Response:
     """For good: what was still to be sent to it fails. It and its deliveries can still be read by their ids."""
     deleted = await parts.webhooks.delete(act, check_id(id))
-    return answers.json(orjson.dumps(deleted.shown(parts.webhooks.now())))
+    return _shown(deleted, parts)
+
+
+def _shown(webhook: Webhook, parts: PartsOf) -> Response:
+    return answers.json(orjson.dumps(webhook.shown(parts.webhooks.now())))
 
 
 def _with_secret(made: NewSecret, parts: PartsOf, status: int = 200) -> Response:
