@@ -116,8 +116,6 @@ class Follower:
             asyncio.run(self._follow(since))
         except Refused as error:
             self.say(str(error))
-        except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-            self.say("what the server sends is no event of HyreLog's")
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would complain of it once more at its exit
             return 0
@@ -132,7 +130,10 @@ class Follower:
             tailing = Tail(session, self.source, self.say, position=self.position, since=since)
             async with aclosing(tailing.batches()) as batches:
                 async for messages, position in batches:
-                    self._show(messages)
+                    try:
+                        self._show(messages)
+                    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
+                        raise Refused("what the server sends is no event of HyreLog's") from None
                     self._keep(position)
 
     def _show(self, messages: Sequence[Message]) -> None:
