@@ -146,7 +146,7 @@ async def check_topics(settings: Settings, region: Region) -> dict[str, Topic]:
 
 def compare(found: Mapping[str, Topic], settings: Settings, region: Region) -> dict[str, Topic]:
     """The region's topics of those found. Raises as ``check_topics``."""
-    wanted = (topics.ingest_topic(region), topics.events_topic(region), topics.rejected_topic(region))
+    wanted = (topics.ingest_topic(region), topics.events_topic(region), topics.rejected_topic(region), topics.archive_topic(region))
     for name in wanted:
         if name not in found:
             raise TopicMismatch(f"topic {name} does not exist")
@@ -377,6 +377,7 @@ def _new_topics(settings: Settings, region: Region) -> list[NewTopic]:
         NewTopic(topics.ingest_topic(region), count, replicas, topic_configs=large),
         NewTopic(topics.events_topic(region), count, replicas, topic_configs=common | {"max.message.bytes": str(2 << 20)}),
         NewTopic(topics.rejected_topic(region), 1, replicas, topic_configs=large),
+        NewTopic(topics.archive_topic(region), count, replicas, topic_configs=common | {"max.message.bytes": str(2 << 20)}),
     ]
 
 

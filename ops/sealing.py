@@ -40,7 +40,16 @@ class Sealer:
     @classmethod
     def of(cls, settings: Settings) -> Self:
         """With WEBHOOK_SECRET_ENCRYPTION_KEY and its predecessor."""
-        return cls([bytes.fromhex(key.decode()) for key in settings.secrets("webhook_secret_encryption_key")])
+        return cls._of(settings, "webhook_secret_encryption_key")
+
+    @classmethod
+    def of_archive(cls, settings: Settings) -> Self:
+        """With ARCHIVE_KEY and its predecessor: what companies' data keys are wrapped with."""
+        return cls._of(settings, "archive_key")
+
+    @classmethod
+    def _of(cls, settings: Settings, name: str) -> Self:
+        return cls([bytes.fromhex(key.decode()) for key in settings.secrets(name)])
 
     def seal(self, text: bytes, bound_to: str) -> bytes:
         """The text sealed for the owner of that id."""

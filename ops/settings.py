@@ -98,6 +98,8 @@ class Settings(DatabaseSettings):
     webhook_secret_encryption_key_previous: Secret | None = Field(
         default=None, description="Opens what it sealed, until `hyrelog rekey` has gone over all of it."
     )
+    archive_key: Secret = Field(description="AES-256 key under which companies' data keys are kept: 64 hex digits.")
+    archive_key_previous: Secret | None = Field(default=None, description="The same of it: until `hyrelog rekey`.")
 
     # --- ingest ------------------------------------------------------------------------------
     ingest_max_unacked_bytes: int = Field(
@@ -184,6 +186,29 @@ class Settings(DatabaseSettings):
     tail_log_bytes: int = Field(default=256 << 20, ge=1 << 20, description="What may wait for all clients of a process.")
     tail_lifetime_seconds: float = Field(default=600.0, gt=0, description="After so long a tail ends, and its client resumes.")
 
+    # --- archive -----------------------------------------------------------------------------
+    archive_part_rows: int = Field(default=1_000_000, ge=1, description="Events of one archive object at most.")
+    archive_lock_mode: str | None = Field(
+        default=None, pattern="^(GOVERNANCE|COMPLIANCE)$", description="Object Lock of archived events; none when unset."
+    )
+    archive_lock_days: int = Field(
+        default=0, ge=0, description="How long that holds, from when the object is written; 0: the part's archive retention."
+    )
+    archive_storage_class: str = Field(default="STANDARD", pattern="^[A-Z_]+$", description="S3 storage class of archived events.")
+    purge_enabled: bool = Field(
+        default=True, description="Whether hot events are removed once their archive is verified and their retention is over."
+    )
+    purge_batch_rows: int = Field(default=1000, ge=1, description="Events removed in one transaction.")
+    purge_share: float = Field(default=0.5, gt=0, le=1, description="Share of its time that purging works; it rests between batches.")
+
+    # --- exports -----------------------------------------------------------------------------
+    export_downloads_per_company: int = Field(default=2, ge=1, description="Exports of a company that are downloaded at a time.")
+
+    # --- jobs --------------------------------------------------------------------------------
+    scheduler_http_port: int = Field(
+        default=0, ge=0, le=65535, description="Port of the scheduler's health and metrics; 0 takes a free one."
+    )
+
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
     s3_access_key_id: str | None = Field(default=None, description="Unset: the machine's own identity.")
@@ -231,7 +256,7 @@ class Settings(DatabaseSettings):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
 
-    @field_validator("webhook_secret_encryption_key", "webhook_secret_encryption_key_previous")
+    @field_validator("webhook_secret_encryption_key", "webhook_secret_encryption_key_previous", "archive_key", "archive_key_previous")
     @classmethod
     def _check_hex_key(cls, value: Secret | None) -> Secret | None:
         if value is not None and not _HEX_KEY(value.get_secret_value()):
@@ -242,7 +267,7 @@ class Settings(DatabaseSettings):
     def _check(self) -> Self:
         for name in type(self).model_fields:
             secret = getattr(self, name)
-            if isinstance(secret, SecretStr) and name.endswith(("_secret", "_token", "_encryption_key", "_previous")):
+            if isinstance(secret, SecretStr) and name.endswith(("_secret", "_token", "_encryption_key", "archive_key", "_previous")):
                 _check_secret(name.upper(), secret)
         if not self.regions:
             raise ValueError("REGIONS names no region")

@@ -51,13 +51,16 @@ def _header(schema: dict[str, Any]) -> bytes:
 AUDIT_EVENT: Final = _load("audit_event")
 ENVELOPE: Final = _load("envelope")
 REJECTED_EVENT: Final = _load("rejected_event")
-SCHEMAS: Final = {schema_fingerprint(schema): schema for schema in (AUDIT_EVENT, ENVELOPE, REJECTED_EVENT)}
+ARCHIVE_WORK: Final = _load("archive_work")
+SCHEMAS: Final = {schema_fingerprint(schema): schema for schema in (AUDIT_EVENT, ENVELOPE, REJECTED_EVENT, ARCHIVE_WORK)}
 """What ``GET /v1/schemas/{fingerprint}`` serves. A schema that was ever written stays here."""
 
 EVENT_HEADER: Final = _header(AUDIT_EVENT)
 ENVELOPE_HEADER: Final = _header(ENVELOPE)
 REJECTED_HEADER: Final = _header(REJECTED_EVENT)
 REJECTED_PARSED: Final = fastavro.parse_schema(REJECTED_EVENT)
+ARCHIVE_HEADER: Final = _header(ARCHIVE_WORK)
+ARCHIVE_PARSED: Final = fastavro.parse_schema(ARCHIVE_WORK)
 
 
 def long(value: int) -> bytes:

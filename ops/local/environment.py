@@ -36,7 +36,7 @@ _INHERITED = (
 )
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
 _LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET", "WEBHOOK_SECRET_ENCRYPTION_KEY")
+_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET", "WEBHOOK_SECRET_ENCRYPTION_KEY", "ARCHIVE_KEY")
 
 
 class Role(StrEnum):
@@ -52,6 +52,8 @@ class Role(StrEnum):
     ADMIN = "admin_local"
     SEARCH = "search_local"
     WEBHOOKS = "webhooks_local"
+    SCHEDULER = "scheduler_local"
+    ARCHIVER = "archiver_local"
 
 
 GROUP_ROLES = {
@@ -63,6 +65,8 @@ GROUP_ROLES = {
     Role.ADMIN: "hyrelog_admin",
     Role.SEARCH: "hyrelog_search",
     Role.WEBHOOKS: "hyrelog_webhooks",
+    Role.SCHEDULER: "hyrelog_scheduler",
+    Role.ARCHIVER: "hyrelog_archiver",
 }
 
 
