@@ -14,8 +14,6 @@ from binascii import Error as BadBase64
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
-from struct import Struct
-from struct import error as StructError
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -34,8 +32,8 @@ _KEYS_LABEL: Final = b"hyrelog-keys-v1\0"
 _ZERO_NONCE: Final = bytes(12)
 """A key made of a salt seals one message, so its nonce need not differ (NIST SP 800-38D §8.3)."""
 _NO_SALT: Final = bytes(SALT_BYTES)
-_LONG: Final = Struct(">q")
 _SALTS_BYTES: Final = len(GROUPS) * SALT_BYTES
+_TIME_BYTES: Final = 8
 _NULL: Final = b"null"
 _LINE: Final = b'{"hash":"%b","leaf":%b,"sealed":{"actor":%b,"context":%b,"metadata":%b,"resource":%b}}'
 _LEAF_AT: Final = len(b'{"hash":"') + 64 + len(b'","leaf":')
@@ -88,7 +86,7 @@ def salts_of(event: StoredEvent) -> bytes:
 
     Behind them ``erasedAt``: 8 bytes, signed, big-endian, microseconds since 1970; 0 where nothing was erased.
     """
-    return b"".join(_salt(getattr(event, name)) for name in GROUPS) + _LONG.pack(event.erased_at or 0)
+    return b"".join(_salt(getattr(event, name)) for name in GROUPS) + (event.erased_at or 0).to_bytes(_TIME_BYTES, signed=True)
 
 
 def read_line(line: bytes) -> SealedLine:
@@ -141,10 +139,10 @@ def restored(line: SealedLine, salts: bytes) -> StoredEvent:
             resource=groups[1],
             context=groups[2],
             metadata=groups[3],
-            erased_at=_LONG.unpack_from(salts, _SALTS_BYTES)[0] or None,
+            erased_at=int.from_bytes(salts[_SALTS_BYTES:], signed=True) or None,
             v=fields["v"],
         )
-    except (KeyError, TypeError, ValueError, StructError) as error:
+    except (KeyError, TypeError, ValueError) as error:
         raise error if isinstance(error, Unopenable) else Unopenable(f"a leaf lacks what it has to hold: {type(error).__name__}") from None
 
 
@@ -170,7 +168,7 @@ class Salts:
             salts = self._cipher.decrypt(number.to_bytes(12), b64decode(line, validate=True), None)
         except (InvalidTag, ValueError):
             raise Unopenable(f"the salts of line {number + 1} can't be decrypted") from None
-        if len(salts) != _SALTS_BYTES + _LONG.size:
+        if len(salts) != _SALTS_BYTES + _TIME_BYTES:
             raise Unopenable(f"line {number + 1} holds no four salts and a time")
         return salts
 
