@@ -49,7 +49,7 @@ def keys_key_of(events: str) -> str:
 
 def _stem(company_id: str, day: date, part: int) -> str:
     number = "" if part == 1 else f"-{part:04d}"
-    return f"archives/{company_id}/{day:%Y/%m/%d}/events{number}"
+    return f"archives/{company_id}/{day.isoformat().replace('-', '/')}/events{number}"
 
 
 def day_of(micros: int) -> date:
