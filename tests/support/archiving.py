@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import date
 from itertools import groupby
+from typing import TypeAlias
 from uuid import UUID
 
 import asyncpg
@@ -34,7 +35,7 @@ from tests.support.chains import BASE_TIME
 from tests.support.stack import LocalStack
 
 DAY = date(2026, 1, 1)
-Superuser = asyncpg.Connection[asyncpg.Record]
+Superuser: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
 def event_id(received_at: int) -> str:
