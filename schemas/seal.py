@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
+from schemas.canonical import canonical
 from schemas.event import GROUPS, SALT_BYTES, Group, StoredEvent, to_micros
 from schemas.leaf import leaf_of
 
@@ -100,11 +101,11 @@ def read_line(line: bytes) -> SealedLine:
         fields = orjson.loads(leaf)
         texts = parsed["sealed"]
         found = SealedLine(leaf, bytes.fromhex(parsed["hash"]), fields, {name: _opened(texts[name]) for name in GROUPS})
+        written = canonical(fields)
     except (ValueError, KeyError, TypeError) as error:
         raise Unopenable(f"not a line of an archive: {type(error).__name__}") from None
     sealed = (_quoted(found.sealed[name]) for name in sorted(GROUPS))
-    # A leaf has no floats and no key beyond ASCII: sorted orjson is RFC 8785 then.
-    if line != _LINE % (found.hash.hex().encode(), orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), *sealed):
+    if line != _LINE % (found.hash.hex().encode(), written, *sealed):
         raise Unopenable("not a line of an archive: it is written otherwise")
     return found
 
