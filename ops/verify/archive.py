@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 
 from schemas.event import LEAF_VERSION, StoredEvent
 from schemas.leaf import ZERO_HASH
-from schemas.seal import Salts, SealedLine, Unopenable, read_line, restored
+from schemas.seal import SealedLine, Unopenable, read_line, restored
 
 _MEMBERS: Final = frozenset(
     (
@@ -175,9 +175,9 @@ class LinesWalk:
             self._left.popleft()
 
 
-def opened(read: SealedLine, salts: Salts, line: int, salts_line: bytes) -> StoredEvent:
-    """The event of a line that was checked, every group opened and held against its commitment. Lines count from 1. Raises ``Flawed``."""
+def opened(read: SealedLine, line: int, salts: bytes) -> StoredEvent:
+    """The event of a line that was checked, every group opened with its salt and held against its commitment. Raises ``Flawed``."""
     try:
-        return restored(read, salts.decrypt(line - 1, salts_line))
+        return restored(read, salts)
     except Unopenable as error:
         raise Flawed(Flaw(line, str(error), read.fields["workspaceId"], read.fields["seq"])) from None
