@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import orjson
 
@@ -17,6 +17,7 @@ from ops import audit
 from ops.clock import Clock
 from ops.db import Pool, Row, load_queries
 from ops.schedule import Schedule
+from schemas import ids
 from schemas.audit import Entry
 from schemas.retention import DAY_MICROS
 from schemas.topics import Region
@@ -93,7 +94,7 @@ class Ledger:
 
     async def claim(self, name: str, *, is_by_hand: bool = False, entry: Entry | None = None) -> str | None:
         """The id of a run that is ours now; ``None`` when the job is not due, or another one's. With an entry, the audit is told of it."""
-        now, run_id = self._clock.micros(), str(uuid4())
+        now, run_id = self._clock.micros(), ids.uuid7(self._clock.micros(), os.urandom(ids.RANDOM_BYTES))
         until = now + self._lease_micros
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection, connection.transaction():
             taken = await connection.fetchval(self._sql["claim"], name, now, run_id, self._holder, until, is_by_hand)
