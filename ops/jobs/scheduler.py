@@ -8,7 +8,7 @@ from typing import Self
 
 from ops import failures, log
 from ops.clock import Clock
-from ops.db import BY_INDEX, Pool, Timeouts, is_unavailable, open_pool
+from ops.db import BY_INDEX, Pool, Timeouts, is_unavailable, load_queries, open_pool
 from ops.faults import FaultPoints
 from ops.jobs.ledger import Ledger, Result, Standing, holder
 from ops.jobs.registry import Job, schedules
@@ -39,6 +39,8 @@ class RegionScheduler:
         self._metrics = metrics
         self._clock = clock
         self._faults = faults
+        self._unverified = metrics.archive_unverified.labels(region.value)
+        self._count_failed = load_queries("ops.jobs", "verification.sql")["count_failed"]
         self._answered_at = clock.monotonic()
         self._running: dict[str, asyncio.Task[None]] = {}
 
@@ -86,6 +88,7 @@ class RegionScheduler:
         self._answered_at = self._clock.monotonic()
         now = self._clock.micros()
         self._tell(standings, now)
+        self._unverified.set(await self._pool.fetchval(self._count_failed))
         for each in standings:
             if each.next_run_at <= now and each.name not in self._running and not each.is_running(now):
                 run_id = await self._ledger.claim(each.name)

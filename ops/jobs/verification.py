@@ -72,7 +72,6 @@ class _Verifier:
         """What it came to."""
         async with self._work.pool.acquire() as connection:
             failed: int = await connection.fetchval(self._sql["count_failed"])
-        self._work.metrics.archive_unverified.labels(self._work.region.value).set(failed)
         if failed:
             raise JobFailed(f"{failed} archived parts did not pass: see their verification_error", self._counts)
         return self._counts
