@@ -45,8 +45,16 @@ WEBHOOK_POINTS: Final = (
 
 ARCHIVE_POINTS: Final = ("archive_page_written", "archive_events_written", "archive_keys_written", "archive_recorded")
 """In the archive sink."""
-JOB_POINTS: Final = ("job_claimed", "job_before_finish", "verification_walked", "verification_recorded")
-"""In the scheduler."""
+JOB_POINTS: Final = (
+    "job_claimed",
+    "job_before_finish",
+    "marking_before_commit",
+    "marking_committed",
+    "archival_sent",
+    "verification_walked",
+    "verification_recorded",
+)
+"""In the scheduler, and its jobs up to verification."""
 
 
 class FaultPoints:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ops.jobs import verification
+from ops.jobs import marking, sending, verification
 from ops.jobs.work import Run
 from ops.schedule import Schedule
 from ops.settings import Settings
@@ -22,6 +22,8 @@ class Job(NamedTuple):
 # In the order of an event's way out; each of a day has an hour before the next one looks at what it did.
 JOBS: Final[Mapping[str, Job]] = MappingProxyType(
     {
+        "retention-marking": Job("10 1 * * *", marking.run),
+        "archival": Job("10 2 * * *", sending.run),
         "archive-verification": Job("10 3 * * *", verification.run),
     }
 )
