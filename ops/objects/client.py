@@ -1,4 +1,4 @@
-"""The object store: the only door to boto3."""
+"""How the store is reached."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ops.settings import Settings
 
 _TIMEOUTS = {"connect_timeout": 5, "read_timeout": 60}  # seconds
 _RETRIES = {"max_attempts": 4, "mode": "standard"}
+_CONNECTIONS = 32
 
 
 def client(settings: Settings) -> Any:
@@ -25,7 +26,14 @@ def client(settings: Settings) -> Any:
         region_name=settings.s3_region,
         aws_access_key_id=settings.s3_access_key_id,
         aws_secret_access_key=secret.get_secret_value() if secret else None,
-        config=Config(s3=style, retries=_RETRIES, **_TIMEOUTS),
+        config=Config(
+            s3=style,
+            retries=_RETRIES,
+            max_pool_connections=_CONNECTIONS,
+            # Whoever reads compares hashes that the store does not know; its own would make altered bytes look like an outage.
+            response_checksum_validation="when_required",
+            **_TIMEOUTS,
+        ),
     )
 
 
