@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from api.archived import Archived
 from api.cursor import Cursors
 from api.finder import Finder
 from api.management import Management
@@ -29,6 +30,7 @@ class Parts:
 
     store: Store
     finder: Finder
+    archived: Archived
     cursors: Cursors
     management: Management
     webhooks: Webhooks

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, ClassVar, Self
@@ -78,7 +79,11 @@ class Problem(Exception):
         body: dict[str, Any] = {"error": self.sentence, "code": self.code.value}
         if self.details:
             body["details"] = [detail.members() for detail in self.details]
-        return orjson.dumps(body | {"traceId": trace_id})
+        return orjson.dumps(body | self.members() | {"traceId": trace_id})
+
+    def members(self) -> dict[str, Any]:
+        """What else the body tells, of this kind of problem."""
+        return {}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The answer's headers, but for its trace id and length."""
@@ -165,6 +170,21 @@ class IdempotencyConflict(Problem):
     """The idempotency key was used before, for an event with other content."""
 
     code = Code.IDEMPOTENCY_CONFLICT
+
+
+class RestoreRequired(Problem):
+    """What is asked for is in cold archives: have them restored first."""
+
+    code = Code.RESTORE_REQUIRED
+
+    def __init__(self, archive_ids: Sequence[str]) -> None:
+        """``archive_ids`` names the archives."""
+        super().__init__()
+        self.archive_ids = tuple(archive_ids)
+
+    def members(self) -> dict[str, Any]:
+        """Which archives these are."""
+        return {"archiveIds": list(self.archive_ids)}
 
 
 class PayloadTooLarge(Problem):

@@ -5,18 +5,18 @@ Everything here blocks: asynchronous callers use threads (``asyncio.to_thread``)
 
 from ops.objects.bucket import Head, ObjectStore
 from ops.objects.client import client, ensure_buckets
-from ops.objects.problems import AlreadyThere, Cold, NotThere, StoreError, StoreUnavailable, Unsupported
-from ops.objects.upload import PART_BYTES, Lock, Upload
+from ops.objects.problems import AlreadyThere, Cold, Denied, NotThere, StoreUnavailable, Unsupported
+from ops.objects.upload import PIECE_BYTES, Lock, Upload
 
 __all__ = [
-    "PART_BYTES",
+    "PIECE_BYTES",
     "AlreadyThere",
     "Cold",
+    "Denied",
     "Head",
     "Lock",
     "NotThere",
     "ObjectStore",
-    "StoreError",
     "StoreUnavailable",
     "Unsupported",
     "Upload",

@@ -29,7 +29,7 @@ class Head(NamedTuple):
     storage_class: str
     restore: str | None
     """S3's header ``x-amz-restore`` as it stands."""
-    retain_until: int | None
+    locked_until: int | None
     """Until when Object Lock keeps it, in microseconds."""
 
 

@@ -10,27 +10,27 @@ from botocore.exceptions import BotoCoreError, ClientError
 _ABSENT = frozenset({"NoSuchKey", "NoSuchVersion", "NotFound", "404"})
 
 
-class StoreError(Exception):
-    """What the store did not do."""
+class StoreUnavailable(ConnectionError):
+    """It can't be reached, is overloaded, or does not know our request: try again later. Whether a write took place is not known."""
 
 
-class StoreUnavailable(StoreError):
-    """It can't be reached, is overloaded, or refuses us: try again later. Whether a write took place is not known."""
+class AlreadyThere(Exception):
+    """There is an object of that name, and it stays as it is. It may be our own, of a first try whose answer was lost."""
 
 
-class AlreadyThere(StoreError):
-    """There is an object of that name. It may be our own: the first try of a request whose answer was lost."""
-
-
-class NotThere(StoreError):
+class NotThere(LookupError):
     """There is no object of that name."""
 
 
-class Cold(StoreError):
-    """It is in a cold storage class, and has to be restored before it is read."""
+class Cold(Exception):
+    """The object is archived by the store itself, and can't be read before it is restored."""
 
 
-class Unsupported(StoreError):
+class Denied(PermissionError):
+    """Our keys may not do that."""
+
+
+class Unsupported(Exception):
     """The store has no such function."""
 
 
@@ -53,6 +53,8 @@ def told(key: str) -> Iterator[None]:
             raise NotThere(key) from error
         if code == "InvalidObjectState":
             raise Cold(key) from error
+        if code in {"AccessDenied", "403"}:
+            raise Denied(f"{error.operation_name}: {key}") from error
         if code in {"NotImplemented", "501"}:
             raise Unsupported(f"{error.operation_name}: the store has no such function") from error
         # ConditionalRequestConflict too: somebody wrote that name at the same time, and what came of it is known later.

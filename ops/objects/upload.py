@@ -11,9 +11,9 @@ from hashlib import sha256
 from typing import Any, Final, Self
 from urllib.parse import urlencode
 
-from ops.objects.problems import AlreadyThere, NotThere, StoreError, told
+from ops.objects.problems import AlreadyThere, Denied, NotThere, StoreUnavailable, told
 
-PART_BYTES: Final = 8 << 20
+PIECE_BYTES: Final = 8 << 20
 """Of a multipart upload; what is smaller in all goes up in one piece."""
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -55,7 +55,7 @@ def put(client: Any, which: Mapping[str, str], body: bytes, attributes: Attribut
 
 
 class Upload:
-    """An object on its way up. Holds at most ``PART_BYTES`` beside what it is handed."""
+    """An object on its way up. Holds at most ``PIECE_BYTES`` beside what it is handed."""
 
     def __init__(self, client: Any, bucket: str, key: str, attributes: Attributes) -> None:
         self._client = client
@@ -70,15 +70,13 @@ class Upload:
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        # What this can't abort, the next writer's `abandon_uploads` or the bucket's lifecycle does; it must not hide why we are here.
-        with suppress(StoreError):
-            self.abort()
+        self.abort()
 
     def write(self, piece: bytes) -> None:
         """Add bytes behind those there are."""
         self._buffer += piece
-        while len(self._buffer) >= PART_BYTES:
-            self._send(PART_BYTES)
+        while len(self._buffer) >= PIECE_BYTES:
+            self._send(PIECE_BYTES)
 
     def finish(self) -> None:
         """Make it an object. Raises ``AlreadyThere``, and then it is none."""
@@ -95,10 +93,11 @@ class Upload:
         self._id = None
 
     def abort(self) -> None:
-        """Leave nothing of it. Does nothing once it is finished."""
+        """There is to be no object; nothing happens once it is finished."""
         self._buffer.clear()
         if self._id is not None:
-            with told(self._key), suppress(self._client.exceptions.NoSuchUpload):
+            # What can't be removed now, the next writer's `abandon_uploads` or the bucket's lifecycle does; it must not hide why we are here.
+            with suppress(StoreUnavailable, Denied), told(self._key), suppress(self._client.exceptions.NoSuchUpload):
                 self._client.abort_multipart_upload(**self._which, UploadId=self._id)
             self._id = None
 

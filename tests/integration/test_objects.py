@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ops.local.environment import Role
-from ops.objects import PART_BYTES, AlreadyThere, Cold, Lock, NotThere, ObjectStore, StoreUnavailable, Unsupported, client
+from ops.objects import PIECE_BYTES, AlreadyThere, Cold, Lock, NotThere, ObjectStore, StoreUnavailable, Unsupported, client
 from ops.settings import Settings
 from schemas.topics import Region
 from tests.support.objects import MemoryStore, moto_settings, settings_of_nothing
@@ -112,7 +112,7 @@ def test_a_head_tells_size_and_lock(store: ObjectStore, key: str) -> None:
     store.put_new(key, b"locked", lock=Lock("GOVERNANCE", LONG_FROM_NOW))
     head = store.head(key)
     assert head is not None
-    assert (head.size, head.storage_class, head.restore, head.retain_until) == (6, "STANDARD", None, LONG_FROM_NOW)
+    assert (head.size, head.storage_class, head.restore, head.locked_until) == (6, "STANDARD", None, LONG_FROM_NOW)
 
 
 def test_a_locked_object_stays(store: ObjectStore, key: str) -> None:
@@ -181,7 +181,7 @@ def test_more_names_than_a_page_holds(stores: dict[str, ObjectStore], key: str) 
     assert list(store.keys(f"{key}/")) == expected
 
 
-@pytest.mark.parametrize("size", [0, 10, PART_BYTES - 1, PART_BYTES, PART_BYTES + 1, 2 * PART_BYTES + 5])
+@pytest.mark.parametrize("size", [0, 10, PIECE_BYTES - 1, PIECE_BYTES, PIECE_BYTES + 1, 2 * PIECE_BYTES + 5])
 def test_an_upload_of_any_size_is_one_object(real: ObjectStore, key: str, size: int) -> None:
     body = os.urandom(size)
     with real.upload_new(key) as upload:
@@ -193,7 +193,7 @@ def test_an_upload_of_any_size_is_one_object(real: ObjectStore, key: str, size: 
     assert real.abandon_uploads(key) == 0
 
 
-@pytest.mark.parametrize("size", [10, PART_BYTES + 10], ids=["one piece", "two parts"])
+@pytest.mark.parametrize("size", [10, PIECE_BYTES + 10], ids=["one piece", "two parts"])
 def test_an_upload_never_writes_over_an_object(real: ObjectStore, key: str, size: int) -> None:
     real.put_new(key, b"first")
     with real.upload_new(key) as upload:
@@ -204,7 +204,7 @@ def test_an_upload_never_writes_over_an_object(real: ObjectStore, key: str, size
     assert real.abandon_uploads(key) == 0
 
 
-@pytest.mark.parametrize("size", [10, PART_BYTES + 10], ids=["one piece", "two parts"])
+@pytest.mark.parametrize("size", [10, PIECE_BYTES + 10], ids=["one piece", "two parts"])
 def test_an_upload_that_is_not_finished_leaves_nothing(real: ObjectStore, key: str, size: int) -> None:
     with real.upload_new(key) as upload:
         upload.write(bytes(size))
@@ -212,7 +212,7 @@ def test_an_upload_that_is_not_finished_leaves_nothing(real: ObjectStore, key: s
     assert real.abandon_uploads(key) == 0
 
 
-@pytest.mark.parametrize("size", [10, PART_BYTES + 10], ids=["one piece", "two parts"])
+@pytest.mark.parametrize("size", [10, PIECE_BYTES + 10], ids=["one piece", "two parts"])
 def test_an_upload_has_its_tags(real: ObjectStore, raw: Any, key: str, size: int) -> None:
     with real.upload_new(key, tags={"hyrelog-cold-after": "180", "a b": "c=d"}) as upload:
         upload.write(bytes(size))
@@ -221,7 +221,7 @@ def test_an_upload_has_its_tags(real: ObjectStore, raw: Any, key: str, size: int
     assert {tag["Key"]: tag["Value"] for tag in tags} == {"hyrelog-cold-after": "180", "a b": "c=d"}
 
 
-@pytest.mark.parametrize("size", [10, PART_BYTES + 10], ids=["one piece", "two parts"])
+@pytest.mark.parametrize("size", [10, PIECE_BYTES + 10], ids=["one piece", "two parts"])
 def test_an_upload_has_its_lock(stores: dict[str, ObjectStore], key: str, size: int) -> None:
     """Moto's server forgets the lock of an upload in parts."""
     store = stores["local"]
@@ -230,20 +230,20 @@ def test_an_upload_has_its_lock(stores: dict[str, ObjectStore], key: str, size: 
         upload.finish()
     head = store.head(key)
     assert head is not None
-    assert (head.retain_until, store.delete(key)) == (LONG_FROM_NOW, False)
+    assert (head.locked_until, store.delete(key)) == (LONG_FROM_NOW, False)
 
 
 def test_what_others_left_half_uploaded_is_aborted(real: ObjectStore, key: str) -> None:
     """A killed process leaves its parts in the store, which are paid for and seen by nobody."""
     left = [real.upload_new(name) for name in (key, key, f"{key}-0002")]
     for upload in left:
-        upload.write(bytes(PART_BYTES))
+        upload.write(bytes(PIECE_BYTES))
     assert (real.abandon_uploads(key), real.abandon_uploads(key), real.abandon_uploads(f"{key}-0002")) == (2, 0, 1)
 
 
 def test_an_upload_that_somebody_aborted_can_be_tried_again(real: ObjectStore, key: str) -> None:
     with real.upload_new(key) as upload:
-        upload.write(bytes(PART_BYTES))
+        upload.write(bytes(PIECE_BYTES))
         real.abandon_uploads(key)
         with pytest.raises(StoreUnavailable):
             upload.finish()
@@ -251,8 +251,8 @@ def test_an_upload_that_somebody_aborted_can_be_tried_again(real: ObjectStore, k
 
 def test_an_upload_finished_by_a_try_whose_answer_was_lost_is_there(real: ObjectStore, raw: Any, key: str) -> None:
     with real.upload_new(key) as upload:
-        upload.write(bytes(PART_BYTES))
-        real.put_new(key, bytes(PART_BYTES))
+        upload.write(bytes(PIECE_BYTES))
+        real.put_new(key, bytes(PIECE_BYTES))
         real.abandon_uploads(key)
         with pytest.raises(AlreadyThere):
             upload.finish()
