@@ -96,7 +96,7 @@ class Upload:
         """There is to be no object; nothing happens once it is finished."""
         self._buffer.clear()
         if self._id is not None:
-            # What can't be removed now, the next writer's `abandon_uploads` or the bucket's lifecycle does; it must not hide why we are here.
+            # What can't be removed, the next writer's `abandon_uploads` or the bucket's lifecycle does; it must not hide why we are here.
             with suppress(StoreUnavailable, Denied), told(self._key), suppress(self._client.exceptions.NoSuchUpload):
                 self._client.abort_multipart_upload(**self._which, UploadId=self._id)
             self._id = None

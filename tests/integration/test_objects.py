@@ -13,7 +13,8 @@ from ops.local.environment import Role
 from ops.objects import PIECE_BYTES, AlreadyThere, Cold, Lock, NotThere, ObjectStore, StoreUnavailable, Unsupported, client
 from ops.settings import Settings
 from schemas.topics import Region
-from tests.support.objects import MemoryStore, moto_settings, settings_of_nothing
+from tests.support.memory_store import MemoryStore
+from tests.support.objects import moto_settings, settings_of_nothing
 from tests.support.stack import LocalStack
 
 LONG_FROM_NOW = 4_102_444_800_000_000  # 2100-01-01 UTC
