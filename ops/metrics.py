@@ -31,6 +31,7 @@ class Metrics:
         self._tail(registry)
         self._webhooks(registry)
         self._archive(registry)
+        self._retention(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -237,6 +238,20 @@ class Metrics:
         )
         self.archive_retries = Counter(
             "hyrelog_archive_retries", "How often was a part tried again, by error?", (*region, "error"), registry=to
+        )
+
+    def _retention(self, to: CollectorRegistry) -> None:
+        region = ("region",)
+        self.purged = Counter("hyrelog_purge_events", "How many events were removed from Postgres?", region, registry=to)
+        self.purge_refused = Gauge(
+            "hyrelog_purge_refused_workspaces",
+            "How many workspaces are not purged any further, since rows, tiles or archive are not what they should be?",
+            region,
+            registry=to,
+        )
+        self.expired = Counter("hyrelog_archive_expired_parts", "How many archived parts were removed?", region, registry=to)
+        self.expiry_locked = Gauge(
+            "hyrelog_archive_locked_parts", "How many parts are past their retention and kept by Object Lock?", region, registry=to
         )
 
     def _tail(self, to: CollectorRegistry) -> None:
