@@ -24,7 +24,11 @@ async def patiently(step: Callable[[], Awaitable[Result]]) -> Result:
         stop=stop_after_attempt(_ATTEMPTS),
         reraise=True,
     )
-    result: Result = await attempts(step)
+
+    async def call() -> Result:  # as the library tells what is asynchronous by how it was defined
+        return await step()
+
+    result: Result = await attempts(call)
     return result
 
 
