@@ -3,7 +3,7 @@
 Everything here blocks: asynchronous callers use threads (``asyncio.to_thread``), and one ``ObjectStore`` serves any number of them.
 """
 
-from ops.objects.bucket import Head, ObjectStore
+from ops.objects.bucket import Head, Lifecycle, ObjectStore
 from ops.objects.client import client, ensure_buckets
 from ops.objects.problems import AlreadyThere, Cold, Denied, NotThere, StoreUnavailable, Unsupported
 from ops.objects.upload import PIECE_BYTES, Lock, Upload
@@ -14,6 +14,7 @@ __all__ = [
     "Cold",
     "Denied",
     "Head",
+    "Lifecycle",
     "Lock",
     "NotThere",
     "ObjectStore",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, NamedTuple, Self
@@ -19,6 +19,7 @@ from schemas.topics import Region
 _CHUNK_BYTES = 256 << 10
 _NO_TAGS: Mapping[str, str] = MappingProxyType({})
 _LIFECYCLE_ABSENT = "NoSuchLifecycleConfiguration"
+_LEAST_SIZE = "TransitionDefaultMinimumObjectSize"
 _UNLOCKED = frozenset({"NoSuchObjectLockConfiguration", "ObjectLockConfigurationNotFoundError", "InvalidRequest"})
 
 
@@ -31,6 +32,14 @@ class Head(NamedTuple):
     """S3's header ``x-amz-restore`` as it stands."""
     locked_until: int | None
     """Until when Object Lock keeps it, in microseconds."""
+
+
+class Lifecycle(NamedTuple):
+    """The rules of a bucket, in S3's words."""
+
+    rules: list[dict[str, Any]]
+    least_size: str | None
+    """S3's TransitionDefaultMinimumObjectSize: which small objects stay where they are, unless a rule says a size."""
 
 
 class ObjectStore:
@@ -114,22 +123,25 @@ class ObjectStore:
             for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 yield from (found["Key"] for found in page.get("Contents", ()))
 
-    def lifecycle(self) -> list[dict[str, Any]]:
-        """The bucket's lifecycle rules as S3 tells them. Raises ``Unsupported``."""
+    def lifecycle(self) -> Lifecycle:
+        """What the bucket does with its objects by itself. Raises ``Unsupported``."""
         with told(self.bucket):
             try:
                 found = self._client.get_bucket_lifecycle_configuration(Bucket=self.bucket)
             except ClientError as error:
                 if code_of(error) == _LIFECYCLE_ABSENT:
-                    return []
+                    return Lifecycle([], None)
                 raise
-        rules: list[dict[str, Any]] = found["Rules"]
-        return rules
+        return Lifecycle(found["Rules"], found.get(_LEAST_SIZE))
 
-    def put_lifecycle(self, rules: Sequence[Mapping[str, Any]]) -> None:
-        """Set all of the bucket's lifecycle rules. Raises ``Unsupported``."""
+    def put_lifecycle(self, lifecycle: Lifecycle) -> None:
+        """Set all of that. Raises ``Unsupported``."""
         with told(self.bucket):
-            self._client.put_bucket_lifecycle_configuration(Bucket=self.bucket, LifecycleConfiguration={"Rules": list(rules)})
+            self._client.put_bucket_lifecycle_configuration(
+                Bucket=self.bucket,
+                LifecycleConfiguration={"Rules": lifecycle.rules},
+                **({} if lifecycle.least_size is None else {_LEAST_SIZE: lifecycle.least_size}),
+            )
 
     def _abort(self, key: str, upload_id: str) -> None:
         with contextlib.suppress(self._client.exceptions.NoSuchUpload):

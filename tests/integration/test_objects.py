@@ -10,7 +10,7 @@ from uuid import uuid4
 import pytest
 
 from ops.local.environment import Role
-from ops.objects import PIECE_BYTES, AlreadyThere, Cold, Lock, NotThere, ObjectStore, StoreUnavailable, Unsupported, client
+from ops.objects import PIECE_BYTES, AlreadyThere, Cold, Lifecycle, Lock, NotThere, ObjectStore, StoreUnavailable, Unsupported, client
 from ops.settings import Settings
 from schemas.topics import Region
 from tests.support.memory_store import MemoryStore
@@ -286,4 +286,6 @@ def test_a_bucket_that_is_not_there_is_no_answer_about_objects(servers: LocalSta
 
 def test_what_the_local_store_can_not_do_is_told(stores: dict[str, ObjectStore]) -> None:
     with pytest.raises(Unsupported):
-        stores["local"].put_lifecycle([])
+        stores["local"].lifecycle()
+    with pytest.raises(Unsupported):
+        stores["local"].put_lifecycle(Lifecycle([], None))

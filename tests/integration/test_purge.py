@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -25,7 +26,7 @@ async def case(servers: LocalStack) -> AsyncIterator[Retiring]:
         yield found
 
 
-async def purged(case: Retiring, **settings: float | bool) -> dict[str, int]:
+async def purged(case: Retiring, **settings: Any) -> dict[str, int]:
     return await purge.run(case.work(SOON, **settings))
 
 

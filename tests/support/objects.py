@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from urllib.request import Request, urlopen
 
 from moto.server import ThreadedMotoServer
 
@@ -19,7 +20,9 @@ def moto_settings(settings: Settings) -> Iterator[Settings]:
     try:
         host, port = server.get_host_and_port()
         moved = settings.model_copy(update={"s3_endpoint": f"http://{host}:{port}"})
-        ensure_buckets(moved)
+        # What earlier servers of this process had, this one has too.
+        with urlopen(Request(f"{moved.s3_endpoint}/moto-api/reset", method="POST")):
+            ensure_buckets(moved)
         yield moved
     finally:
         server.stop()
