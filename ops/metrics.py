@@ -242,9 +242,9 @@ class Metrics:
 
     def _retention(self, to: CollectorRegistry) -> None:
         region = ("region",)
-        self.purged = Counter("hyrelog_purge_events", "How many events were removed from Postgres?", region, registry=to)
+        self.purged = Counter("hyrelog_job_purged_events", "How many events were removed from Postgres?", region, registry=to)
         self.purge_refused = Gauge(
-            "hyrelog_purge_refused_workspaces",
+            "hyrelog_job_unpurged_workspaces",
             "How many workspaces are not purged any further, since rows, tiles or archive are not what they should be?",
             region,
             registry=to,
