@@ -15,7 +15,7 @@ from typing import Any
 from uuid import UUID
 
 from ops import audit, log
-from ops.db import Row, load_queries, sqlstate
+from ops.db import Connection, Row, load_queries, sqlstate
 from ops.jobs.patience import patiently
 from ops.jobs.work import JobFailed, Work
 from ops.tiles import Tree, WrongTile, write_tiles
@@ -127,9 +127,18 @@ class _Purge:
 
     async def _write_tiles(self, found: _Range) -> None:
         tree = Tree(self._work.objects, str(found.company_id), str(found.workspace_id))
-        await patiently(lambda: write_tiles(tree, found.from_seq, found.first_prev_hash, self._hashes(found)))
+        try:
+            await patiently(lambda: write_tiles(tree, found.from_seq, found.first_prev_hash, self._hashes(found)))
+        except NotAsMarked:
+            if await self._is_tiled(found):  # by a run that lost its lease, which removes rows already
+                return
+            raise
         self._work.faults.hit("purge_tiles_written")
         await self._execute("note_tiled", found.workspace_id, found.from_seq, self._work.clock.micros())
+
+    async def _is_tiled(self, found: _Range) -> bool:
+        row = await self._fetchrow("tiled_at", found.workspace_id, found.from_seq)
+        return row is not None and row["tiled_at"] is not None
 
     async def _hashes(self, found: _Range) -> AsyncIterator[bytes]:
         """Pages of a range's hashes. Raises ``NotAsMarked``."""
@@ -173,11 +182,19 @@ class _Purge:
     async def _batch(self, found: _Range) -> Row | None:
         """One transaction; ``None`` when the range has no rows any more. Asked anew each time: an answer to a COMMIT may be lost."""
         async with self._work.pool.acquire() as connection:
-            floor = await connection.fetchval(self._sql["floor"], found.workspace_id)
-            if floor is not None and floor >= found.to_seq:
+            if await self._is_gone(connection, found):
                 return None
-            size = self._work.settings.purge_batch_rows
-            return await connection.fetchrow(self._sql["purge_batch"], found.workspace_id, found.from_seq, size)
+            try:
+                size = self._work.settings.purge_batch_rows
+                return await connection.fetchrow(self._sql["purge_batch"], found.workspace_id, found.from_seq, size)
+            except Exception as error:
+                if sqlstate(error) == _GUARD and await self._is_gone(connection, found):  # a run that lost its lease was at it too
+                    return None
+                raise
+
+    async def _is_gone(self, connection: Connection, found: _Range) -> bool:
+        floor = await connection.fetchval(self._sql["floor"], found.workspace_id)
+        return floor is not None and bool(floor >= found.to_seq)
 
     async def _rest(self, worked: float) -> None:
         """So long that the time worked is its share of the whole: ingest has the database to itself meanwhile."""

@@ -24,6 +24,10 @@ FROM (
 -- A range's hashes are in tiles.
 UPDATE archive_range SET tiled_at = $3 WHERE workspace_id = $1 AND from_seq = $2 AND tiled_at IS NULL
 
+-- name: tiled_at
+-- Whether they are, and since when.
+SELECT tiled_at FROM archive_range WHERE workspace_id = $1 AND from_seq = $2
+
 -- name: begin_purge
 -- A range is being purged: once, and with its entry in the audit.
 UPDATE archive_range SET purging_at = $3 WHERE workspace_id = $1 AND from_seq = $2 AND purging_at IS NULL RETURNING from_seq

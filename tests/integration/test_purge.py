@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -213,6 +214,36 @@ async def test_killed_anywhere_it_goes_on_and_nothing_is_done_or_told_twice(case
     assert case.tiles(chain.workspace_id, 1, 600) == [event.hash for event in events[:600]]
     assert await case.floor(chain.workspace_id) == (600, events[599].hash)
     assert [(entry.metadata["fromSeq"], entry.metadata["toSeq"]) for entry in await case.entries()] == [(1, 300), (301, 600)]
+
+
+async def test_two_runs_at_once_do_it_once(case: Retiring) -> None:
+    """One of them lost its lease, and does not know yet."""
+    chain, events = await case.chain(0, 700)
+    await case.mark(events, 300, 600)
+    runs = await asyncio.gather(*(purge.run(case.work(SOON, purge_batch_rows=7)) for _ in range(2)))
+    assert sum(counts["events"] for counts in runs) == 600
+    assert await case.left(chain.workspace_id) == list(range(601, 701))
+    assert await case.floor(chain.workspace_id) == (600, events[599].hash)
+    assert len(await case.entries()) == 2
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM events",
+        "DELETE FROM event_key",
+        "DELETE FROM archive_range",
+        "UPDATE archive_range SET purged_at = now()",
+        "UPDATE archive_range SET hot_until = now()",
+        "UPDATE archive_part SET expired_at = now()",
+        "UPDATE chain_floor SET seq = 1000",
+        "SELECT actor FROM events",
+        "SET ROLE hyrelog_purger",
+    ],
+)
+async def test_the_scheduler_itself_may_not(case: Retiring, statement: str) -> None:
+    with pytest.raises(asyncpg.InsufficientPrivilegeError):
+        await case.pool.execute(statement)
 
 
 async def test_without_the_store_nothing_goes(case: Retiring, servers: LocalStack, monkeypatch: pytest.MonkeyPatch) -> None:
