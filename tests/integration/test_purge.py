@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
@@ -18,6 +19,7 @@ from tests.support.retiring import HOT_UNTIL, REGION, Kill, Killed, Retiring, re
 from tests.support.stack import LocalStack
 
 SOON = HOT_UNTIL + 1
+POINTS = ("purge_tiles_written", "purge_before_record", "purge_recorded", "purge_batch_done")
 TABLES = ("events", "event_key", "event_alias", "search")
 
 
@@ -203,7 +205,7 @@ async def test_ranges_are_not_purged_out_of_order(case: Retiring) -> None:
 
 
 @pytest.mark.parametrize("hits", [1, 2])
-@pytest.mark.parametrize("point", ["purge_tiles_written", "purge_before_record", "purge_recorded", "purge_batch_done"])
+@pytest.mark.parametrize("point", POINTS)
 async def test_killed_anywhere_it_goes_on_and_nothing_is_done_or_told_twice(case: Retiring, point: str, hits: int) -> None:
     chain, events = await case.chain(0, 700)
     await case.mark(events, 300, 600)
@@ -214,6 +216,42 @@ async def test_killed_anywhere_it_goes_on_and_nothing_is_done_or_told_twice(case
     assert case.tiles(chain.workspace_id, 1, 600) == [event.hash for event in events[:600]]
     assert await case.floor(chain.workspace_id) == (600, events[599].hash)
     assert [(entry.metadata["fromSeq"], entry.metadata["toSeq"]) for entry in await case.entries()] == [(1, 300), (301, 600)]
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_however_often_it_is_killed_each_seq_is_hot_or_purged_and_its_hash_is_kept(case: Retiring, seed: int) -> None:
+    """At every death: what is left begins right behind the floor, and nothing is gone that is not in tiles and told of."""
+    chance = random.Random(seed)
+    chains = [await case.chain(number, 900) for number in range(2)]
+    for number, (_chain, events) in enumerate(chains, 1):
+        ends = sorted(chance.sample(range(1, 850), 8))
+        await case.mark(events, *ends[:4])
+        await case.mark(events, *ends[4:], part=await case.part(number), since=ends[3] + 1)
+    kills = 0
+    while True:
+        kill = Kill(chance.choice(POINTS), chance.choice((1, 1, 1, 2, 5)))
+        try:
+            await purge.run(case.work(SOON, faults=kill, purge_batch_rows=chance.choice((20, 50))))
+        except Killed:
+            kills += 1
+        for chain, events in chains:
+            await check(case, chain.workspace_id, [event.hash for event in events])
+        if not await case.superuser.fetchval("SELECT count(*) FROM archive_range WHERE purged_at IS NULL"):
+            break
+    assert kills >= 7
+
+
+async def check(case: Retiring, workspace: str, hashes: list[bytes]) -> None:
+    seq, last = await case.floor(workspace) or (0, None)
+    assert await case.left(workspace) == list(range(seq + 1, len(hashes) + 1))
+    assert last == (hashes[seq - 1] if seq else None)
+    ranges = await case.superuser.fetch("SELECT * FROM archive_range WHERE workspace_id = $1 ORDER BY from_seq", UUID(workspace))
+    begun = [(row["from_seq"], row["to_seq"]) for row in ranges if row["purging_at"]]
+    assert seq <= max((to for _, to in begun), default=0)
+    told = [entry.metadata for entry in await case.entries() if entry.metadata["workspaceId"] == workspace]
+    assert [(entry["fromSeq"], entry["toSeq"]) for entry in told] == begun
+    if begun:
+        assert case.tiles(workspace, 1, begun[-1][1]) == hashes[: begun[-1][1]]
 
 
 async def test_two_runs_at_once_do_it_once(case: Retiring) -> None:
