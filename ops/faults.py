@@ -56,6 +56,16 @@ RETENTION_POINTS: Final = (
     "expiry_removed",
 )
 """In the jobs purge and archive-expiry."""
+JOB_POINTS: Final = (
+    "job_claimed",
+    "job_before_finish",
+    "marking_before_commit",
+    "marking_committed",
+    "archival_sent",
+    "verification_walked",
+    "verification_recorded",
+)
+"""In the scheduler, and its jobs up to verification."""
 
 
 class FaultPoints:
@@ -68,7 +78,8 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS, ARCHIVE_POINTS, RETENTION_POINTS):
+        known = (*POINTS, *RELAY_POINTS, *SINK_POINTS, *WEBHOOK_POINTS, *ARCHIVE_POINTS, *JOB_POINTS, *RETENTION_POINTS)
+        if unknown := set(self._chances).difference(known):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:
