@@ -42,8 +42,8 @@ class Content:
         return self._sha256.hexdigest()
 
     def pieces(self) -> Iterator[bytes]:
-        """The content. Raises ``Cut`` and ``OSError``."""
-        for piece in self._unpacked():
+        """The content, no piece empty. Raises ``Cut`` and ``OSError``."""
+        for piece in filter(None, self._unpacked()):
             self._sha256.update(piece)
             self.size += len(piece)
             yield piece
