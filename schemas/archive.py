@@ -22,7 +22,7 @@ from schemas.codec import ARCHIVE_HEADER, ARCHIVE_PARSED, HEADER_BYTES, Undecoda
 COLD_TAG: Final = "hyrelog-cold-after"
 """On objects of events that go cold: after how many days. What the bucket's lifecycle rules go by."""
 BLOCK_LINES: Final = 1000
-BLOCK_BYTES: Final = 1 << 20
+BLOCK_BYTES: Final = 2 << 20
 """A block ends with the line that fills one of the two: large events make few lines."""
 _BLOCK = Struct(">16sqIQQqq")
 _DAY_MICROS: Final = 86_400_000_000

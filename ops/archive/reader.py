@@ -5,17 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from functools import cached_property
 
-from isal import isal_zlib
-
 from ops.archive.parts import Part
 from ops.objects import ObjectStore
 from schemas.archive import BLOCK_BYTES
 from schemas.event import StoredEvent
 from schemas.ids import received_at
+from schemas.members import NotGzip, unzip_member
 from schemas.seal import Salts, Unopenable, read_header, read_line, restored
 
-_GZIP = 31
-"""zlib's window bits for a gzip header."""
 _MOST_BLOCK_BYTES = 4 * BLOCK_BYTES
 """No block of ours unzips to more; whoever put another object there shall not fill our memory."""
 _MILLISECOND = 1000
@@ -68,11 +65,7 @@ class PartReader:
         )
 
     def _unzip(self, key: str, start: int, end: int) -> bytes:
-        inflate = isal_zlib.decompressobj(_GZIP)
         try:
-            content: bytes = inflate.decompress(self._objects.get(key, start, end), _MOST_BLOCK_BYTES)
-        except isal_zlib.error as error:
-            raise Unopenable(f"{key} can't be unzipped at {start}: {error}") from None
-        if not inflate.eof or inflate.unused_data:
-            raise Unopenable(f"{key} has no member from {start} to {end}")
-        return content
+            return unzip_member(self._objects.get(key, start, end), _MOST_BLOCK_BYTES)
+        except NotGzip as error:
+            raise Unopenable(f"{key} can't be unzipped from {start} to {end}: {error}") from None

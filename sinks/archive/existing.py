@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from hashlib import sha256
-from typing import Final, NamedTuple
-
-from isal import isal_zlib
+from typing import NamedTuple
 
 from ops.objects import ObjectStore
-from schemas.archive import BLOCK_BYTES, Block
+from schemas.archive import Block
+from schemas.members import NotGzip, unzip
 from sinks.archive.handle import Written
-
-_GZIP: Final = 31
 
 
 class Existing(NamedTuple):
-    """What is there: as ``Written``, with the place of each member and how many bytes it unzips to."""
+    """What is there: as ``Written``, with the place of each member."""
 
     written: Written
     places: tuple[int, ...]
@@ -27,29 +24,22 @@ def read_existing(objects: ObjectStore, key: str) -> Existing | None:
     stored, content = sha256(), sha256()
     size = 0
     places: list[int] = []
-    inflate = None
-    try:
+
+    def chunks() -> Iterator[bytes]:
+        nonlocal size
         for chunk in objects.stream(key):
             stored.update(chunk)
-            rest, size = chunk, size + len(chunk)
-            while rest:
-                if inflate is None:
-                    places.append(size - len(rest))
-                    inflate = isal_zlib.decompressobj(_GZIP)
-                for piece in _pieces(inflate, rest):
-                    content.update(piece)
-                rest = inflate.unused_data if inflate.eof else b""
-                inflate = None if inflate.eof else inflate
-    except isal_zlib.error:
+            size += len(chunk)
+            yield chunk
+
+    try:
+        for piece in unzip(chunks()):
+            content.update(piece.data)
+            if not places or places[-1] != piece.place:
+                places.append(piece.place)
+    except NotGzip:
         return None
-    return None if inflate is not None else Existing(Written(size, stored.digest(), content.digest()), tuple(places))
-
-
-def _pieces(inflate: isal_zlib._Decompress, data: bytes) -> Iterator[bytes]:
-    """What ``data`` adds, in pieces of bounded size: it may be somebody's file of zeros."""
-    yield inflate.decompress(data, BLOCK_BYTES)
-    while not inflate.eof and inflate.unconsumed_tail:
-        yield inflate.decompress(inflate.unconsumed_tail, BLOCK_BYTES)
+    return Existing(Written(size, stored.digest(), content.digest()), tuple(places))
 
 
 def moved(blocks: Sequence[Block], events: Sequence[int] | None, keys: Sequence[int] | None) -> list[Block] | None:

@@ -76,7 +76,7 @@ async def _read(archive: Archive, part_id: str) -> list[StoredEvent]:
     return [
         event
         for workspace_id, from_seq, to_seq in workspaces
-        for page in await asyncio.to_thread(lambda w=workspace_id, f=from_seq, t=to_seq: list(reader.events(w, f, t)))
+        for page in await asyncio.to_thread(list, reader.events(workspace_id, from_seq, to_seq))
         for event in page
     ]
 
@@ -100,6 +100,7 @@ async def test_a_part_is_two_objects_that_hold_every_event_in_order(servers: Loc
     stored = archive.objects.get(part.key)
     row = await superuser.fetchrow("SELECT sha256, content_sha256, size, row_count FROM archive_part WHERE id = $1", UUID(part_id))
     content = gzip.decompress(stored)
+    assert row is not None
     assert tuple(row) == (sha256(stored).digest(), sha256(content).digest(), len(stored), len(events))
     assert content.count(b"\n") == len(events)
     assert [block.lines for block in part.blocks.blocks][:2] == [BLOCK_LINES, BLOCK_LINES]
@@ -115,7 +116,7 @@ async def test_any_run_of_events_is_read_back(servers: LocalStack, superuser: Su
     reader = await archive.reader(await archive.part(part_id))
     own = [event for event in events if event.workspace_id == events[-1].workspace_id]
     for first, last in ((1, 1), (1, 700), (699, 700), (500, 503), (300, 650)):
-        pages = await asyncio.to_thread(lambda f=first, t=last: list(reader.events(own[0].workspace_id, f, t)))
+        pages = await asyncio.to_thread(list, reader.events(own[0].workspace_id, first, last))
         assert [event.seq for page in pages for event in page] == list(range(first, last + 1))
     assert not [page for page in reader.events("ffffffff-ffff-7fff-bfff-ffffffffffff", 1, 5) if page]
 
@@ -206,7 +207,7 @@ async def test_large_events_are_streamed_in_small_blocks(servers: LocalStack, su
     events = await _stored(servers, superuser, 60, size=60_000)
     part_id = await mark(superuser, events)
     await archive.writer().archive(part_id)
-    assert max(block.lines for block in (await archive.part(part_id)).blocks.blocks) < 10
+    assert max(block.lines for block in (await archive.part(part_id)).blocks.blocks) < 20
     assert await _read(archive, part_id) == _plain(events)
 
 
