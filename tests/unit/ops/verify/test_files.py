@@ -20,11 +20,13 @@ from typer.testing import CliRunner, Result
 from ops.cli import build
 from ops.verify.exports import ExportWalk
 from ops.verify.unzip import Content, Cut
+from schemas.seal import event_line, keys_header
 from schemas.view import render
 from tests.support.chains import Chain
 
 COMPANY, WORKSPACE = "019c1388-0000-7000-8000-000000000000", "019c1388-0000-7000-8000-000000000001"
-LINES = [render(event, verification=True) for event in Chain(COMPANY, WORKSPACE).events(8)]
+EVENTS = Chain(COMPANY, WORKSPACE).events(8)
+LINES = [render(event, verification=True) for event in EVENTS]
 CONTENT = b"".join(line + b"\n" for line in LINES)
 BAD = CONTENT.replace(b'"seq":3,', b'"seq":3,"x":0,').replace(b'"action":"user.login"', b'"action":"user.logon"', 3)
 
@@ -204,6 +206,52 @@ def test_parquet_is_compared_with_its_manifest_and_no_further(tmp_path: Path) ->
     done = verify(write(tmp_path, content, told, name="export.parquet"))
     assert (done.exit_code, "PARQUET can't be verified event by event" in done.stdout) == (0, True)
     assert verify(write(tmp_path, content[:-5], told, name="export.parquet")).exit_code == 1
+
+
+def archive(first: int = 0, last: int | None = None) -> bytes:
+    return gzip.compress(b"".join(event_line(event) + b"\n" for event in EVENTS[first:last]))
+
+
+def test_an_archives_events_are_walked_without_opening_anything(tmp_path: Path) -> None:
+    done = verify(write(tmp_path, archive(2), name="events.jsonl.gz"))
+    assert done.exit_code == 0, done.output
+    assert ": 6 events in " in done.stdout
+    assert "an archive, intact: an unbroken chain of each workspace. Its groups are sealed and were not looked at" in done.stdout
+    assert f"workspace {WORKSPACE}: seq 3 to 8, ends with hash {EVENTS[-1].hash.hex()}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        (lambda lines: lines[:3] + lines[4:], f"line 4 workspace {WORKSPACE} seq 5: seq 5 follows 3"),
+        (lambda lines: [lines[0], lines[2], lines[1], *lines[3:]], f"line 2 workspace {WORKSPACE} seq 3: seq 3 follows 1"),
+        (
+            lambda lines: [*lines[:4], lines[4].replace(b"user.login", b"user.logon"), *lines[5:]],
+            f"line 5 workspace {WORKSPACE} seq 5: hash is ",
+        ),
+        (lambda lines: [*lines[:4], lines[4][:-1], *lines[5:]], "line 5 event: not a line of an archive"),
+    ],
+    ids=["dropped", "swapped", "changed", "cut"],
+)
+def test_a_tampered_archive_is_named(tmp_path: Path, change: Callable[[list[bytes]], list[bytes]], sentence: str) -> None:
+    lines = change([event_line(event) for event in EVENTS])
+    done = verify(write(tmp_path, gzip.compress(b"".join(line + b"\n" for line in lines)), name="events.jsonl.gz"))
+    assert (done.exit_code, sentence in done.stderr) == (1, True), done.output
+
+
+def test_salts_are_not_what_can_be_verified(tmp_path: Path) -> None:
+    done = verify(write(tmp_path, gzip.compress(keys_header("archives/x", 1) + b"\n"), name="events.keys.gz"))
+    assert (done.exit_code, "salts" in done.stdout) == (2, True)
+
+
+def test_files_of_one_chain_have_to_join(tmp_path: Path) -> None:
+    """An archive and an export, a day and the next one: wherever two tell of one event, they tell the same."""
+    first, second = write(tmp_path, archive(0, 4), name="first"), write(tmp_path, archive(4), name="second")
+    assert verify(first, second, write(tmp_path, CONTENT)).exit_code == 0
+    other = b"".join(render(event, verification=True) + b"\n" for event in Chain(COMPANY, WORKSPACE).events(8))
+    done = verify(first, write(tmp_path, other, name="other"))
+    assert done.exit_code == 1
+    assert f"other: workspace {WORKSPACE} seq 1 has the hash " in done.stderr
 
 
 def test_what_is_no_manifest_is_not_taken_for_one(tmp_path: Path) -> None:
