@@ -22,8 +22,8 @@ from ops import db
 from ops.collector import calm_collector
 from ops.kafka import KafkaError
 from ops.local.environment import Role, ambient_environ, settings_of
+from ops.printable import printable
 from ops.settings import Settings
-from ops.tail.show import printable
 from ops.verify.files import Verdict, check, contradictions
 from ops.verify.postgres import Advance, Auditor
 from ops.verify.report import Report, sentence
