@@ -105,7 +105,9 @@ class ExportWalk:
         """Where the manifest says otherwise, as (field, message)."""
         if str(manifest["rows"]) != str(self.rows):
             yield "rows", f"there are {self.rows}, the manifest says {manifest['rows']}"
-        told = manifest.get("workspaces", [])
+        if "workspaces" not in manifest:
+            return
+        told = manifest["workspaces"]
         for ours, theirs in zip(self.stretches, told, strict=False):
             for name, value in ours.told().items():
                 if str(theirs.get(name)) != str(value):
