@@ -11,6 +11,7 @@ import orjson
 
 from ops.client import CONNECT_SECONDS, Access, Interrupted, Refused, refuse
 from ops.clock import Clock, SystemClock
+from ops.verify.manifest import is_manifest
 
 PATH: Final = "/v1/exports"
 _SILENCE_SECONDS = 120.0
@@ -43,7 +44,7 @@ class Api:
             if answer.status == 409:
                 raise NotYet("the server says that the download did not end")
             manifest = await self._object(answer, 200)
-        if not {"rows", "bytes", "sha256", "filtered"} <= manifest.keys():
+        if not is_manifest(manifest):
             raise Refused("what the server sends is no manifest of HyreLog's")
         return manifest
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
 from typing import Any, Final, TypeVar
 
 from ops.client import Interrupted, Refused
 from ops.export.api import Api, NotYet
 from ops.export.part import Origin, Part
+from ops.verify.manifest import Manifest, differences
 
 MOST_FAILURES: Final = 10
 """In a row, without a byte or an answer in between."""
@@ -52,7 +53,7 @@ class Fetch:
             if not self._part.size or not await self._patiently(lambda: self._is_whole(job_id)):
                 await self._patiently(lambda: self._download(job_id))
             manifest = await self._patiently(lambda: self._end(job_id))
-            wrong = next(_differences(manifest, self._part), None)
+            wrong = self._difference(manifest)
             if wrong is None:
                 self._part.finish(manifest)
                 return manifest
@@ -60,6 +61,11 @@ class Fetch:
                 self._say(f"what came is not the export: {wrong}; beginning again")
             self._part.restart()
         raise Refused(f"what came is not the export, twice: {wrong}")
+
+    def _difference(self, manifest: Manifest) -> str | None:
+        part = self._part
+        found = differences(manifest, rows=part.counter.rows, size=part.size, sha256=part.sha256)
+        return next((f"{name} {message}" for name, message in found), None)
 
     async def _begin(self) -> str:
         """The export whose bytes are there already; else a new one."""
@@ -119,10 +125,3 @@ class Fetch:
             else:
                 self._failures = 0
                 return answer
-
-
-def _differences(manifest: Mapping[str, Any], part: Part) -> Iterator[str]:
-    ours = {"bytes": part.size, "rows": part.counter.rows, "sha256": part.sha256}
-    for name, value in ours.items():
-        if value is not None and str(manifest[name]) != str(value):
-            yield f"{name} is {value}, its manifest says {manifest[name]}"

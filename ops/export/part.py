@@ -15,32 +15,10 @@ import orjson
 
 from ops.client import Refused
 from ops.local.state import write_private
-from ops.verify.files import MANIFEST
+from ops.verify.manifest import MANIFEST
+from ops.verify.rows import RowCounter
 
 _CHUNK_BYTES: Final = 1 << 20
-
-
-class Counter:
-    """Rows of a file by its line ends: all of JSONL's, of a CSV's those outside of quotes but the header's. Parquet has no such rows."""
-
-    def __init__(self, format: str) -> None:
-        self._format = format
-        self._ends = 0
-        self._quotes = 0
-
-    def add(self, piece: bytes) -> None:
-        """The next bytes."""
-        if self._format == "JSONL":
-            self._ends += piece.count(b"\n")
-        elif self._format == "CSV":
-            parts = piece.split(b'"')
-            self._ends += sum(part.count(b"\n") for part in parts[self._quotes % 2 :: 2])
-            self._quotes += len(parts) - 1
-
-    @property
-    def rows(self) -> int | None:
-        """``None`` when they can't be counted."""
-        return None if self._format == "PARQUET" else max(0, self._ends - (self._format == "CSV"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +44,7 @@ class Part:
 
     def _begin(self) -> None:
         self.size = 0
-        self.counter = Counter(self._format)
+        self.counter = RowCounter(self._format)
         self._sha256 = sha256()
 
     def __enter__(self) -> Self:

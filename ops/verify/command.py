@@ -24,7 +24,8 @@ from ops.kafka import KafkaError
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.printable import printable
 from ops.settings import Settings
-from ops.verify.files import Verdict, check, contradictions
+from ops.verify.checked import Verdict, contradictions
+from ops.verify.files import check
 from ops.verify.postgres import Advance, Auditor
 from ops.verify.report import Report, sentence
 from ops.verify.topic import walk_topic

@@ -102,9 +102,7 @@ class ExportWalk:
         self.first_hole = self.first_hole or f"seq {seq} follows {before}"
 
     def against(self, manifest: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-        """Where the manifest says otherwise, as (field, message)."""
-        if str(manifest["rows"]) != str(self.rows):
-            yield "rows", f"there are {self.rows}, the manifest says {manifest['rows']}"
+        """Where the manifest tells the chains otherwise, as (field, message)."""
         if "workspaces" not in manifest:
             return
         told = manifest["workspaces"]

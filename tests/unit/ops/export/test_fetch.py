@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from ops.client import Access, Refused
 from ops.export.api import TIMEOUT, Api
 from ops.export.fetch import MOST_FAILURES, Fetch
-from ops.export.part import Counter, Origin, Part
+from ops.export.part import Origin, Part
+from ops.verify.rows import RowCounter
 from schemas.view import render
 from tests.support.chains import Chain
 from tests.support.exporting import JOB, ExportServer, Serving, export_server_of, problem, serving
@@ -157,7 +158,7 @@ async def test_what_is_not_the_export_is_fetched_again_once(tmp_path: Path) -> N
 
 @pytest.mark.parametrize(
     ("told", "sentence"),
-    [({"rows": "21"}, "rows is 20, its manifest says 21"), ({"bytes": "7"}, "bytes is "), ({"sha256": "00" * 32}, "sha256 is ")],
+    [({"rows": "21"}, "rows is 20, the manifest says 21"), ({"bytes": "7"}, "bytes is "), ({"sha256": "00" * 32}, "sha256 is ")],
 )
 async def test_what_is_not_the_export_twice_is_no_file(tmp_path: Path, told: dict[str, str], sentence: str) -> None:
     async with serving(export_server_of(LINES, **told)) as server:
@@ -205,7 +206,7 @@ async def test_an_empty_export_is_an_empty_file(tmp_path: Path) -> None:
 
 @given(st.lists(st.binary(max_size=30)), st.sampled_from(["JSONL", "CSV"]))
 def test_rows_are_counted_however_bytes_are_cut(pieces: list[bytes], format: str) -> None:
-    one, several = Counter(format), Counter(format)
+    one, several = RowCounter(format), RowCounter(format)
     one.add(b"".join(pieces))
     for piece in pieces:
         several.add(piece)
@@ -213,7 +214,7 @@ def test_rows_are_counted_however_bytes_are_cut(pieces: list[bytes], format: str
 
 
 def test_line_ends_within_quotes_end_no_row() -> None:
-    counter = Counter("CSV")
+    counter = RowCounter("CSV")
     counter.add(b'id,actor\r\n1,"{""id"":""a\r\nb""}"\r\n2,\r\n')
     assert counter.rows == 2
 

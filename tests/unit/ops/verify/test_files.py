@@ -111,7 +111,7 @@ def test_lines_cut_off_at_the_end_are_missed_by_the_manifest_alone(tmp_path: Pat
     path = write(tmp_path, b"".join(line + b"\n" for line in LINES[:5]))
     assert verify(path).exit_code == 0, "what is there is a chain"
     done = verify("--manifest", write(tmp_path, json.dumps(manifest_of(LINES)).encode(), name="other"), path)
-    assert (done.exit_code, "there are 5, the manifest says 8" in done.stderr) == (1, True)
+    assert (done.exit_code, "rows: is 5, the manifest says 8" in done.stderr) == (1, True)
 
 
 def test_the_first_bad_line_is_named_with_its_file(tmp_path: Path) -> None:
@@ -193,7 +193,7 @@ def test_csv_is_compared_with_its_manifest_and_no_further(tmp_path: Path, pack: 
     assert "2 events" in done.stdout
     assert "CSV can't be verified event by event (export JSONL for that)" in done.stdout
     assert verify(write(tmp_path, pack(CSV.replace(b"2,b", b"2,c")), told, name="export.csv")).exit_code == 1
-    assert "rows: there are 1" in verify(write(tmp_path, pack(CSV[:-6]), told, name="export.csv")).stderr
+    assert "rows: is 1, " in verify(write(tmp_path, pack(CSV[:-6]), told, name="export.csv")).stderr
     (tmp_path / "export.csv.manifest.json").unlink()
     assert verify(tmp_path / "export.csv").exit_code == 2
 
