@@ -16,6 +16,8 @@ from ops.verify.rows import RowCounter, parquet_rows
 from ops.verify.unzip import Content, Cut
 
 _PARQUET: Final = b"PAR1"
+_CSV: Final = b"id,"
+"""The first column of ours."""
 
 
 class _Kind(Enum):
@@ -92,7 +94,7 @@ def _check(checked: Checked, manifest: Manifest | None, filtered: bool, content:
     except Cut as error:
         checked.broken(1, "file", str(error))
         return
-    kind = _kind(start, manifest)
+    kind = _kind(checked.path.name, start, manifest)
     match kind:
         case _Kind.EVENTS:
             _check_export(checked, filtered, manifest, content)
@@ -116,19 +118,20 @@ def _check_export(checked: Checked, filtered: bool, manifest: Manifest | None, c
     _judge(checked, walk, manifest)
 
 
-def _kind(start: bytes, manifest: Manifest | None) -> _Kind:
-    """By how the content begins, or by its manifest: an empty file tells nothing itself."""
-    if start.startswith(_PARQUET):
-        return _Kind.PARQUET
+def _kind(name: str, start: bytes, manifest: Manifest | None) -> _Kind:
+    """By how the content begins, else by what its manifest or its name says. What nothing is known of has to be events, and is looked at."""
     if start.startswith(b'{"hash":"') and start[73:].startswith(b'","leaf":{'):
         return _Kind.ARCHIVE
     if start.startswith(b'{"generation":'):
         return _Kind.SALTS
     if start.lstrip()[:1] == b"{":
         return _Kind.EVENTS
-    if manifest is not None:
-        return {"CSV": _Kind.CSV, "PARQUET": _Kind.PARQUET}.get(str(manifest.get("format")), _Kind.EVENTS)
-    return _Kind.CSV if start else _Kind.EMPTY
+    told = str(manifest.get("format")) if manifest else ""
+    if start.startswith(_PARQUET) or told == _Kind.PARQUET.value or ".parquet" in name:
+        return _Kind.PARQUET
+    if start.startswith(_CSV) or told == _Kind.CSV.value or ".csv" in name:
+        return _Kind.CSV
+    return _Kind.EVENTS if start or manifest else _Kind.EMPTY
 
 
 def _walk(checked: Checked, walk: Walk, lines: Iterable[bytes]) -> bool:

@@ -254,6 +254,13 @@ def test_files_of_one_chain_have_to_join(tmp_path: Path) -> None:
     assert f"other: workspace {WORKSPACE} seq 1 has the hash " in done.stderr
 
 
+@pytest.mark.parametrize("name", ["x.jsonl", "events.jsonl.gz", "x"])
+@pytest.mark.parametrize("content", [b"x" + CONTENT, bytes(100), archive()[1:], archive(0, 1).replace(b"\x1f", b"\x00", 1)])
+def test_what_does_not_even_begin_as_it_should_is_broken(tmp_path: Path, name: str, content: bytes) -> None:
+    done = verify(write(tmp_path, content, name=name))
+    assert (done.exit_code, f"{name} line 1 " in done.stderr) == (1, True), done.output
+
+
 def test_what_is_no_manifest_is_not_taken_for_one(tmp_path: Path) -> None:
     done = verify(write(tmp_path, CONTENT, {"rows": "8"}))
     assert (done.exit_code, "is no manifest of an export" in done.stdout) == (2, True)
