@@ -119,7 +119,7 @@ def _check_export(checked: Checked, filtered: bool, manifest: Manifest | None, c
 
 
 def _kind(name: str, start: bytes, manifest: Manifest | None) -> _Kind:
-    """By how the content begins, else by what its manifest or its name says. What nothing is known of has to be events, and is looked at."""
+    """By how the content begins, else by what its manifest or its name says. What nothing is known of has to be events."""
     if start.startswith(b'{"hash":"') and start[73:].startswith(b'","leaf":{'):
         return _Kind.ARCHIVE
     if start.startswith(b'{"generation":'):
