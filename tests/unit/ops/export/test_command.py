@@ -15,7 +15,7 @@ import pytest
 
 from schemas.keys import Scope, make_key
 from schemas.topics import Region
-from tests.support.exporting import ExportServer, Serving, export_server_of, problem, serving
+from tests.support.export_server import ExportServer, Serving, export_server_of, problem, serving
 from tests.unit.ops.export.test_fetch import LINES
 
 KEY = make_key(Region.US, Scope.WORKSPACE, bytes(24))

@@ -19,7 +19,7 @@ from ops.export.part import Origin, Part
 from ops.verify.rows import RowCounter
 from schemas.view import render
 from tests.support.chains import Chain
-from tests.support.exporting import JOB, ExportServer, Serving, export_server_of, problem, serving
+from tests.support.export_server import JOB, ExportServer, Serving, export_server_of, problem, serving
 
 EVENTS = Chain("019c1388-0000-7000-8000-000000000000", "019c1388-0000-7000-8000-000000000001").events(20)
 LINES = [render(event, verification=True) for event in EVENTS]
