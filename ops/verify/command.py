@@ -97,7 +97,7 @@ def verify_files(files: list[Path], *, manifest: Path | None = None, filtered: b
             checked = check(path, manifest=manifest, filtered=filtered, advance=begin(path.stat().st_size if path.is_file() else 0))
         _tell(console, checked.sentences())
         for line in checked.summary():
-            typer.echo(line)
+            typer.echo(printable(line))
         several.append(checked)
     contradicting = list(contradictions(several))
     _tell(console, contradicting)

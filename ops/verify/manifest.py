@@ -22,7 +22,10 @@ class NoManifest(Exception):
 
 def is_manifest(value: object) -> bool:
     """Whether a JSON value has what is compared with."""
-    return isinstance(value, dict) and value.keys() >= _MEMBERS
+    if not isinstance(value, dict) or not value.keys() >= _MEMBERS:
+        return False
+    workspaces = value.get("workspaces", [])
+    return isinstance(workspaces, list) and all(isinstance(each, dict) for each in workspaces)
 
 
 def read_manifest(path: Path, given: Path | None) -> Manifest | None:

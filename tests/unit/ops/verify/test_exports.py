@@ -18,9 +18,12 @@ from schemas.event import GROUPS, Group, StoredEvent
 from schemas.leaf import leaf_hash, leaf_of
 from schemas.view import render
 from tests.support.chains import Chain
-from tests.unit.schemas.strategies import STORED, chains
+from tests.unit.schemas.strategies import STORED, VALUES, chains
 
 COMPANY, WORKSPACE, LATER = (f"019c1388-0000-7000-8000-00000000000{number}" for number in range(3))
+
+
+EVENT = Chain(COMPANY, WORKSPACE).event(context=b'{"a":[1,{}]}')
 
 
 def lines_of(count: int, workspace: str = WORKSPACE) -> list[bytes]:
@@ -97,6 +100,31 @@ def _leaves(value: Any, path: tuple[str, ...]) -> list[tuple[str, ...]]:
     if isinstance(value, dict) and value:
         return [found for key, item in value.items() for found in _leaves(item, (*path, key))]
     return [path]
+
+
+@given(st.integers(0, 2000), st.binary(min_size=1, max_size=3), st.booleans())
+def test_whatever_bytes_are_changed_nothing_else_is_raised(place: int, new: bytes, proven: bool) -> None:
+    line = render(EVENT, verification=proven)
+    at = place % len(line)
+    changed = line[:at] + new + line[at + len(new) :]
+    try:
+        walked([changed])
+    except BadLine:
+        return
+    assert not proven or orjson.loads(changed) == orjson.loads(line), "what still verifies says the same"
+
+
+@given(st.data())
+def test_whatever_value_is_put_anywhere_nothing_else_is_raised(data: st.DataObject) -> None:
+    value = orjson.loads(render(EVENT, verification=True))
+    path = data.draw(st.sampled_from(sorted({path[:depth] for path in _leaves(value, ()) for depth in range(1, len(path) + 1)})))
+    container = value
+    for key in path[:-1]:
+        container = container[key]
+    before, container[path[-1]] = container[path[-1]], data.draw(VALUES)
+    if container[path[-1]] != before:
+        with pytest.raises(BadLine):
+            walked([orjson.dumps(value)])
 
 
 def test_an_erased_group_verifies_with_its_commitment() -> None:

@@ -20,9 +20,11 @@ from typer.testing import CliRunner, Result
 from ops.cli import build
 from ops.verify.exports import ExportWalk
 from ops.verify.unzip import Content, Cut
+from schemas.event import GROUPS
 from schemas.seal import event_line, keys_header
 from schemas.view import render
 from tests.support.chains import Chain
+from tests.unit.schemas import plain
 
 COMPANY, WORKSPACE = "019c1388-0000-7000-8000-000000000000", "019c1388-0000-7000-8000-000000000001"
 EVENTS = Chain(COMPANY, WORKSPACE).events(8)
@@ -262,10 +264,21 @@ def test_what_does_not_even_begin_as_it_should_is_broken(tmp_path: Path, name: s
 
 
 def test_what_is_no_manifest_is_not_taken_for_one(tmp_path: Path) -> None:
-    done = verify(write(tmp_path, CONTENT, {"rows": "8"}))
-    assert (done.exit_code, "is no manifest of an export" in done.stdout) == (2, True)
+    for told in ({"rows": "8"}, manifest_of(LINES, workspaces=7), manifest_of(LINES, workspaces=[7])):
+        done = verify(write(tmp_path, CONTENT, told))
+        assert (done.exit_code, "is no manifest of an export" in done.stdout) == (2, True)
     done = verify(tmp_path / "export.jsonl.manifest.json")
     assert (done.exit_code, "name the file that it is of" in done.stdout) == (2, True)
+
+
+def test_nothing_in_a_file_steers_the_terminal(tmp_path: Path) -> None:
+    value = json.loads(LINES[0]) | {"workspaceId": "\x1b[2J"}
+    hashed = {name: value[name] for name in value if name not in (*GROUPS, "hash", "verification")}
+    value["hash"] = plain.leaf_hash(plain.leaf(hashed, value["verification"]["commitments"]))
+    done = verify(write(tmp_path, json.dumps(value).encode(), name="x\x1b[2J"))
+    assert done.exit_code == 0, done.output
+    assert "\x1b" not in done.output
+    assert "workspace \\u001b[2J: seq 1 to 1" in done.stdout
 
 
 def test_several_files_exit_with_the_worst(tmp_path: Path) -> None:
