@@ -12,7 +12,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from typer.testing import CliRunner
 
+from ops.cli import build
 from schemas.keys import Scope, make_key
 from schemas.topics import Region
 from tests.support.export_server import ExportServer, Serving, export_server_of, problem, serving
@@ -149,7 +151,9 @@ async def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path: Path) ->
         (("-o", "nowhere/x"), "there is no directory"),
     ],
 )
-async def test_what_can_not_be_meant_is_said_at_once(tmp_path: Path, words: tuple[str, ...], complaint: str) -> None:
-    async with serving(export_server_of(LINES)) as server:
-        done = await ended(tmp_path, server, "-o", "x", *words)
-        assert (done.code, complaint in done.err, server.asked) == (2, True, [])
+def test_what_can_not_be_meant_is_said_at_once(tmp_path: Path, words: tuple[str, ...], complaint: str) -> None:
+    """No server is asked: there is none."""
+    access = {"HYRELOG_URL": "http://127.0.0.1:1", "HYRELOG_WORKSPACE_KEY": KEY, "COLUMNS": "500"}
+    done = CliRunner().invoke(build(), ["export", "-o", str(tmp_path / "x"), *words], env=access)
+    assert (done.exit_code, complaint in done.stderr) == (2, True)
+    assert list(tmp_path.iterdir()) == []
