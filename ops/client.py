@@ -76,9 +76,13 @@ def _local_stack() -> dict[str, str]:
     return read_env(file) if file.exists() else {}
 
 
-def teller() -> Callable[[str], None]:
-    """Says sentences on standard error."""
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+def standard_error() -> Console:
+    """Where sentences and progress go. One for both, or they would overwrite each other."""
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+
+def teller(console: Console) -> Callable[[str], None]:
+    """Says sentences there."""
     return lambda sentence: console.print(f"hyrelog: {printable(sentence)}", style="yellow")
 
 

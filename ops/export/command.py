@@ -17,7 +17,7 @@ import typer
 from rich.console import Console
 from rich.progress import DownloadColumn, Progress, TextColumn, TimeElapsedColumn, TransferSpeedColumn
 
-from ops.client import INTERRUPTED, KEYS, Access, Refused, access, teller
+from ops.client import INTERRUPTED, KEYS, Access, Refused, access, standard_error, teller
 from ops.export.api import TIMEOUT, Api
 from ops.export.fetch import Fetch
 from ops.export.part import Part
@@ -103,9 +103,10 @@ def _asked(
 
 
 def _run(where: Access, asked: dict[str, Any], output: Path) -> int:
-    say = teller()
+    console = standard_error()
+    say = teller(console)
     try:
-        manifest = asyncio.run(_fetch(where, asked, output, say))
+        manifest = asyncio.run(_fetch(where, asked, output, console))
     except Refused as error:
         say(str(error))
         return 1
@@ -120,17 +121,16 @@ def _run(where: Access, asked: dict[str, Any], output: Path) -> int:
     return 0
 
 
-async def _fetch(where: Access, asked: dict[str, Any], output: Path, say: Callable[[str], None]) -> dict[str, Any]:
+async def _fetch(where: Access, asked: dict[str, Any], output: Path, console: Console) -> dict[str, Any]:
     session = aiohttp.ClientSession(timeout=TIMEOUT, headers={"User-Agent": "hyrelog-export"}, auto_decompress=False)
-    with Part(output, asked["format"]) as part, _progress(output.name) as show:
+    with Part(output, asked["format"]) as part, _progress(output.name, console) as show:
         async with session:
-            return await Fetch(Api(session, where), part, where.url.rstrip("/"), asked, say=say, show=show).run()
+            return await Fetch(Api(session, where), part, where.url.rstrip("/"), asked, say=teller(console), show=show).run()
 
 
 @contextmanager
-def _progress(name: str) -> Iterator[Callable[[int, int | None], None]]:
+def _progress(name: str, console: Console) -> Iterator[Callable[[int, int | None], None]]:
     """How many rows there will be, nobody knows beforehand."""
-    console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}", markup=False),
         DownloadColumn(),

@@ -17,7 +17,7 @@ import aiohttp
 import orjson
 import typer
 
-from ops.client import INTERRUPTED, KEYS, Refused, access, teller
+from ops.client import INTERRUPTED, KEYS, Refused, access, standard_error, teller
 from ops.clock import SystemClock
 from ops.local.state import write_private
 from ops.tail.parser import Message
@@ -91,7 +91,7 @@ def tail(
     source = Source(access(url, key), {name: value for name, value in filters.items() if value is not None})
     kept = resume.read_text().strip() if resume and resume.exists() else ""
     lines = Lines(sys.stdout.buffer, as_json=as_json, has_workspaces=parse_key(source.access.key).scope is Scope.COMPANY)
-    raise typer.Exit(Follower(source, lines, teller(), resume).run(last_event_id or kept, since and begin_at(since)))
+    raise typer.Exit(Follower(source, lines, teller(standard_error()), resume).run(last_event_id or kept, since and begin_at(since)))
 
 
 @dataclass(slots=True)
