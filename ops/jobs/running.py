@@ -161,7 +161,7 @@ class Runner:
         self._around.metrics.job_runs.labels(*labels, ending.result.value).inc()
         self._around.metrics.job_seconds.labels(*labels).observe(seconds)
         if ending.result is Result.SUCCEEDED:
-            _LOG.info("a job is done", job=name, region=self._around.region, seconds=round(seconds, 3), **ending.detail)
+            _LOG.info("a job is done", job=name, region=self._around.region, seconds=round(seconds, 3), counts=ending.detail)
 
 
 async def _end(*tasks: asyncio.Future[Any]) -> None:

@@ -21,6 +21,7 @@ from schemas.topics import Region
 _LOG = log.get(__name__)
 _STATEMENT_SECONDS = 60.0
 """Jobs read and remove in pages; none of their statements may hold the vacuum up for longer."""
+_CONNECTIONS_A_JOB = 2
 _CONNECTIONS_BESIDE_JOBS = 2
 _ANSWER_AGE_SECONDS = 60.0
 
@@ -45,7 +46,7 @@ class RegionScheduler:
         self._running: dict[str, asyncio.Task[None]] = {}
 
     async def __aenter__(self) -> Self:
-        self._pool = await open_job_pool(self._settings, self.region, len(self._jobs) + _CONNECTIONS_BESIDE_JOBS)
+        self._pool = await open_job_pool(self._settings, self.region, _CONNECTIONS_A_JOB * len(self._jobs) + _CONNECTIONS_BESIDE_JOBS)
         self._ledger = Ledger(
             self._pool, self.region, clock=self._clock, holder=holder(), lease_seconds=self._settings.scheduler_lease_seconds
         )
