@@ -13,6 +13,7 @@ from uuid import uuid4
 import asyncpg
 import pytest
 from prometheus_client import CollectorRegistry
+from pydantic import SecretStr
 
 from ops.db import Pool
 from ops.faults import FaultPoints
@@ -65,11 +66,15 @@ class _Schedulers:
         self._clock = clock
         self._exits = exits
 
-    async def start(self, jobs: Mapping[str, Run], count: int = 1) -> list[RegionScheduler]:
+    async def start(
+        self, jobs: Mapping[str, Run], count: int = 1, *, region: Region = _REGION, settings: Settings | None = None
+    ) -> list[RegionScheduler]:
         described = {name: Job(_DAILY, run) for name, run in jobs.items()}
         started = []
         for _ in range(count):
-            one = RegionScheduler(self._settings, _REGION, described, metrics=self.metrics, clock=self._clock, faults=FaultPoints(None))
+            one = RegionScheduler(
+                settings or self._settings, region, described, metrics=self.metrics, clock=self._clock, faults=FaultPoints(None)
+            )
             started.append(await self._exits.enter_async_context(one))
         return started
 
@@ -248,6 +253,19 @@ async def test_a_process_that_ends_lets_the_next_one_begin_at_once(
         await _Schedulers(settings, clock, exits).start({name: _counting([])})
         await _until(settings, clock, name, lambda each: each.last_result == "SUCCEEDED")
     assert [result for result, _ in await _runs(superuser, name)] == ["STOPPED", "SUCCEEDED"]
+
+
+async def test_a_region_that_is_away_delays_no_other(
+    schedulers: _Schedulers, settings: Settings, clock: FakeClock, superuser: Database, name: str
+) -> None:
+    away = settings.model_copy(update={"database_url_eu": SecretStr("postgresql://nobody@127.0.0.1:1/nothing")})
+    (european,) = await schedulers.start({name: _counting([])}, region=Region.EU, settings=away)
+    await schedulers.start({name: _counting([])})
+    await _until(settings, clock, name, lambda _each: True)
+    clock.now += 3 * HOUR
+    await _until(settings, clock, name, lambda each: each.last_result == "SUCCEEDED")
+    with pytest.raises(TimeoutError):
+        await european.check()
 
 
 async def test_another_schedule_counts_from_the_next_start_and_forgets_nothing_that_is_due(
