@@ -15,6 +15,11 @@ from prometheus_client import CollectorRegistry
 from api import docs, events, keys, parameters, rejections, schemas, usage, workspaces
 from api.context import Parts
 from api.cursor import Cursors
+from api.exports import routes as exports
+from api.exports.actions import Exports
+from api.exports.archive import NoArchive
+from api.exports.downloads import Downloads
+from api.exports.source import Source
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
@@ -53,6 +58,8 @@ _ROUTERS = (
     keys.managed_router,
     reading.router,
     routes.router,
+    exports.router,
+    exports.download_router,
 )
 
 
@@ -106,6 +113,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
     webhooks = Webhooks(store, management, Rules(Sealer.of(settings), Policy.of(settings)))
+    exports_of = Exports(store, management, settings.export_downloads_per_company)
     parts = Parts(
         store=store,
         finder=Finder(store),
@@ -114,6 +122,8 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         webhooks=webhooks,
         replays=Replays(webhooks),
         deliveries=Deliveries(store),
+        exports=exports_of,
+        downloads=Downloads(exports_of, Source(store, NoArchive()), stopping, metrics),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

@@ -78,7 +78,11 @@ class Problem(Exception):
         body: dict[str, Any] = {"error": self.sentence, "code": self.code.value}
         if self.details:
             body["details"] = [detail.members() for detail in self.details]
-        return orjson.dumps(body | {"traceId": trace_id})
+        return orjson.dumps(body | self.members() | {"traceId": trace_id})
+
+    def members(self) -> dict[str, Any]:
+        """What else is in the body of this problem."""
+        return {}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
         """The answer's headers, but for its trace id and length."""
@@ -120,6 +124,12 @@ class PlanLimitExceeded(Problem):
     """The company has as much of this as its plan allows."""
 
     code = Code.PLAN_LIMIT_EXCEEDED
+
+
+class RetentionWindowExceeded(Problem):
+    """No archive goes back that far."""
+
+    code = Code.RETENTION_WINDOW_EXCEEDED
 
 
 class WorkspaceArchived(Problem):
@@ -165,6 +175,21 @@ class IdempotencyConflict(Problem):
     """The idempotency key was used before, for an event with other content."""
 
     code = Code.IDEMPOTENCY_CONFLICT
+
+
+class RestoreRequired(Problem):
+    """Some of the archives are cold: they have to be restored first."""
+
+    code = Code.RESTORE_REQUIRED
+
+    def __init__(self, archive_ids: tuple[str, ...] = ()) -> None:
+        """``archive_ids`` are those that have to be."""
+        super().__init__()
+        self.archive_ids = archive_ids
+
+    def members(self) -> dict[str, Any]:
+        """With the archives."""
+        return {"archiveIds": list(self.archive_ids)}
 
 
 class PayloadTooLarge(Problem):
