@@ -81,7 +81,7 @@ class Problem(Exception):
         return orjson.dumps(body | self.members() | {"traceId": trace_id})
 
     def members(self) -> dict[str, Any]:
-        """What else is in the body of this problem."""
+        """What else the body tells, of this kind of problem."""
         return {}
 
     def headers(self) -> list[tuple[bytes, bytes]]:
@@ -178,17 +178,17 @@ class IdempotencyConflict(Problem):
 
 
 class RestoreRequired(Problem):
-    """Some of the archives are cold: they have to be restored first."""
+    """What is asked for is in cold archives: have them restored first."""
 
     code = Code.RESTORE_REQUIRED
 
-    def __init__(self, archive_ids: tuple[str, ...] = ()) -> None:
-        """``archive_ids`` are those that have to be."""
+    def __init__(self, archive_ids: Sequence[str]) -> None:
+        """``archive_ids`` names the archives."""
         super().__init__()
-        self.archive_ids = archive_ids
+        self.archive_ids = tuple(archive_ids)
 
     def members(self) -> dict[str, Any]:
-        """With the archives."""
+        """Which archives these are."""
         return {"archiveIds": list(self.archive_ids)}
 
 
