@@ -13,6 +13,7 @@ from fastapi import Depends, FastAPI
 from prometheus_client import CollectorRegistry
 
 from api import docs, events, keys, parameters, rejections, schemas, usage, workspaces
+from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
 from api.exports import routes as exports
@@ -30,6 +31,7 @@ from api.webhooks.actions import Rules, Webhooks
 from api.webhooks.deliveries import Deliveries
 from api.webhooks.replays import Replays
 from ops import health, web
+from ops.archive.data_keys import DataKeys
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
 from ops.db import Pool, Timeouts, open_pool
@@ -37,6 +39,7 @@ from ops.door import Door
 from ops.egress import Policy
 from ops.entrance import Entrance, open_entrance
 from ops.metrics import Metrics
+from ops.objects import ObjectStore
 from ops.replicas import Notices, process_name
 from ops.sealing import Sealer
 from ops.settings import Settings
@@ -117,6 +120,9 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     parts = Parts(
         store=store,
         finder=Finder(store),
+        archived=Archived(
+            store, {each: ObjectStore.of(settings, each) for each in settings.regions}, DataKeys(Sealer.of_archive(settings)), clock
+        ),
         cursors=Cursors(settings.secrets("cursor_secret")),
         management=management,
         webhooks=webhooks,

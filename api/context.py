@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 from fastapi.security import HTTPBearer
 
+from api.archived import Archived
 from api.cursor import Cursors
 from api.exports.actions import Exports
 from api.exports.downloads import Downloads
@@ -31,6 +32,7 @@ class Parts:
 
     store: Store
     finder: Finder
+    archived: Archived
     cursors: Cursors
     management: Management
     webhooks: Webhooks

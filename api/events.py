@@ -11,10 +11,11 @@ from api import answers, models, parameters
 from api.asked import PLAIN, EventFilter
 from api.context import Caller, PartsOf
 from api.cursor import Question
+from api.finder import NOTHING
 from api.parameters import EventQuery
 from ops.auth import Principal
 from schemas.ids import is_uuid
-from schemas.problems import NotFound, ValidationFailed, invalid
+from schemas.problems import NotFound, RestoreRequired, ValidationFailed, invalid
 from schemas.view import render
 
 router = APIRouter(prefix="/v1/events", tags=["events"])
@@ -45,7 +46,7 @@ async def list_events(asked: Annotated[EventQuery, Query()], caller: Caller, par
     `nextCursor` leads to the next page until it is null: no event twice, and none skipped of those that were stored
     when the first page was read. With `sort=seq&order=asc` it is never null, and leads to what is stored later: follow it.
     An event is found by its fields as soon as it is stored; by `q`, a moment later.
-    `hotSince` is the age from which events are in the archive; null while none are.
+    Events received up to `hotSince` may have left the database for the archive, where exports and their ids find them; null: none has.
     """
     if asked.sort is parameters.Sort.SEQ and caller.workspace_id is None and asked.workspace_id is None:
         raise invalid("sort", "seq is of one workspace: name it as workspaceId")
@@ -53,12 +54,12 @@ async def list_events(asked: Annotated[EventQuery, Query()], caller: Caller, par
     after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
     wanted = _filter(caller, asked)
     foreign = caller.workspace_id is not None and asked.workspace_id not in (None, caller.workspace_id)
-    found = [] if foreign else await parts.finder.events(caller, wanted, after, asked.limit + 1)
+    found, hot_since = NOTHING if foreign else await parts.finder.events(caller, wanted, after, asked.limit + 1)
     shown = found[: asked.limit]
     rows = (render(event, verification=asked.include is not None) for event, _ in shown)
     goes_on = len(found) > asked.limit or (wanted.by_seq and not wanted.descending)
     last = shown[-1][1] if shown else after or wanted.first()
-    return answers.page(rows, parts.cursors.write(bound, last) if goes_on else None, hotSince=None)
+    return answers.page(rows, parts.cursors.write(bound, last) if goes_on else None, hotSince=answers.time(hot_since))
 
 
 @router.get(
@@ -66,15 +67,17 @@ async def list_events(asked: Annotated[EventQuery, Query()], caller: Caller, par
     summary="One event, with all that is needed to verify it",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(models.Event | models.RejectedEvent, ValidationFailed, NotFound),
+    responses=answers.documented(models.Event | models.RejectedEvent, ValidationFailed, NotFound, RestoreRequired),
 )
 async def get_event(id: str, caller: Caller, parts: PartsOf) -> Response:
     """The stored event; or, if it was accepted and could not be stored, `{id, status: "REJECTED", reason}`.
 
     An event that repeats another one under the same idempotency key leads to that one.
+    An event that is no longer in the database is read from its archive; while that is cold, the answer is 409 `RESTORE_REQUIRED`
+    with the archive's id.
     An event that was accepted a moment ago and is not stored yet is not found.
     """
-    found = await parts.store.event(caller, check_id(id))
+    found = await parts.store.event(caller, check_id(id)) or await parts.archived.event(caller, id)
     if found is None:
         raise NotFound
     if isinstance(found, str):

@@ -166,3 +166,7 @@ FROM (
   LIMIT $8
 ) c JOIN events e USING (workspace_id, seq)
 WHERE e.company_id = $1
+
+-- name: hot_since
+-- From when on all events of the caller's are in the database; null when none was ever removed.
+SELECT max(received_at) FROM chain_floor WHERE company_id = $1 AND ($2::uuid IS NULL OR workspace_id = $2)

@@ -34,6 +34,16 @@ _MOST_CANDIDATES = 1000
 Found = tuple[StoredEvent, Position]
 
 
+class Listed(NamedTuple):
+    """Events of a list, each with its position; and the latest receipt of those of the caller's that have left the database, if any has."""
+
+    events: list[Found]
+    hot_since: int | None
+
+
+NOTHING: Final = Listed([], None)
+
+
 class Steps(NamedTuple):
     """How many rows of a list are tried one by one: so many for each event that is asked for, and so many at least.
 
@@ -67,22 +77,23 @@ class Finder:
         self._steps = steps
         self._sql = load_queries("api", "events.sql")
 
-    async def events(self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int) -> list[Found]:
-        """Up to ``limit`` events of the caller's behind ``after``, each with its position. Raises ``Unavailable``."""
+    async def events(self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int) -> Listed:
+        """Up to ``limit`` events of the caller's behind ``after``. Raises ``Unavailable``."""
         edge = after or wanted.first()
         tokens, words = wanted.tokens(caller.company_id), frozenset(wanted.word_tokens(caller.company_id))
         walk = max(self._steps.least, limit * self._steps.an_event)
         async with self._store.reading_for(caller, "events", PLANNING) as connection:
+            hot_since: int | None = await connection.fetchval(self._sql["hot_since"], caller.company_id, wanted.workspace_id)
             look = _Look(connection, self._sql, caller, wanted)
             if wanted.idempotency_key is not None:
                 search = _Search("found_by_key", wanted.idempotency_key, words=words)
             elif wanted.words is not None:
                 search = _Search("found_by_words", tokens, (walk,), words_unless_erased=words)
             elif (found := await look.walk(edge, walk, limit)) is not None:
-                return found
+                return Listed(found, hot_since)
             else:
                 search = _Search("found", tokens)
-            return await look.search(search, edge, limit)
+            return Listed(await look.search(search, edge, limit), hot_since)
 
 
 class _Look:

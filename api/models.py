@@ -87,7 +87,7 @@ class EventPage(Shape):
 
     data: list[Event]
     next_cursor: str | None = Field(description="Null on the last page.")
-    hot_since: Time | None = Field(description="Events older than this are in the archive; null: none are.")
+    hot_since: Time | None = Field(description="Events received up to then may have left the database for the archive; null: none has.")
 
 
 class Chain(Shape):

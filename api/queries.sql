@@ -16,6 +16,24 @@ SELECT e.seq, e.prev_hash, e.hash, e.source_offset, e.source_index, e.id, e.comp
 FROM event_alias a JOIN events e USING (workspace_id, seq)
 WHERE a.id = $1 AND a.company_id = $2 AND ($3::uuid IS NULL OR a.workspace_id = $3)
 
+-- name: parts_received
+-- The archived parts that may hold an event of the caller's that was received from $4 to $5.
+SELECT p.id, p.company_id, p.archive_day, p.part, p.row_count, p.key, p.size, p.keys_size, p.blocks, p.occurred_from, p.occurred_to,
+       p.received_from, p.received_to, p.is_cold_archived, p.restored_until
+FROM archive_part p
+WHERE p.company_id = $1 AND p.archived_at IS NOT NULL AND p.expiring_at IS NULL AND p.received_from <= $4 AND p.received_to >= $3
+  AND EXISTS (SELECT FROM archive_range r WHERE r.part_id = p.id AND r.company_id = $1 AND ($2::uuid IS NULL OR r.workspace_id = $2))
+ORDER BY p.received_from
+
+-- name: part_by_alias
+-- The archived part that holds the event which an accepted one repeats, and that one's place.
+SELECT p.id, p.company_id, p.archive_day, p.part, p.row_count, p.key, p.size, p.keys_size, p.blocks, p.occurred_from, p.occurred_to,
+       p.received_from, p.received_to, p.is_cold_archived, p.restored_until, a.workspace_id, a.seq
+FROM event_alias a
+JOIN archive_range r ON r.workspace_id = a.workspace_id AND a.seq BETWEEN r.from_seq AND r.to_seq
+JOIN archive_part p ON p.id = r.part_id
+WHERE a.id = $1 AND a.company_id = $2 AND ($3::uuid IS NULL OR a.workspace_id = $3) AND p.archived_at IS NOT NULL AND p.expiring_at IS NULL
+
 -- name: rejection_by_id
 -- Why an accepted event of the caller's could not be stored.
 SELECT reason

@@ -43,6 +43,10 @@ WEBHOOK_POINTS: Final = (
 """In a dispatcher of webhooks: what it took from the sink or claimed is not yet sent; what it sent is not yet recorded."""
 
 
+ARCHIVE_POINTS: Final = ("archive_page_written", "archive_events_written", "archive_keys_written", "archive_recorded")
+"""In the archive sink."""
+
+
 class FaultPoints:
     """Decides at each named place whether the process dies there. Raises ``ValueError`` for an unknown name."""
 
@@ -53,7 +57,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS):
+        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS, ARCHIVE_POINTS):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 _REQUEST_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
 _CHUNK_SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5)
 _CHUNK_EVENTS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000)
+_ARCHIVE_SECONDS = (0.05, 0.1, 0.5, 1, 5, 15, 60, 180, 600, 1800)
 _BYTES = tuple(4.0**power for power in range(4, 13))
 
 PARTITION = ("region", "partition")
@@ -30,6 +31,7 @@ class Metrics:
         self._tail(registry)
         self._webhooks(registry)
         self._exports(registry)
+        self._archive(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -214,6 +216,28 @@ class Metrics:
         )
         self.webhook_retries = Counter(
             "hyrelog_webhook_retries", "How often did the dispatcher have to try again, by error?", (*region, "error"), registry=to
+        )
+
+    def _archive(self, to: CollectorRegistry) -> None:
+        region = ("region",)
+        self.archived_events = Counter("hyrelog_archive_archived_events", "How many events were archived?", region, registry=to)
+        self.archive_seconds = Histogram(
+            "hyrelog_archive_seconds", "How long does a part take to be archived?", region, buckets=_ARCHIVE_SECONDS, registry=to
+        )
+        self.archive_waiting = Gauge(
+            "hyrelog_archive_waiting_parts", "How many parts are known to this process and not yet archived?", region, registry=to
+        )
+        self.archive_conflicts = Counter(
+            "hyrelog_archive_conflicts", "How often was the name of a part taken by something that is not ours?", region, registry=to
+        )
+        self.archive_refused = Counter(
+            "hyrelog_archive_refused_parts",
+            "How often was a part not archived, since what is stored is not what was marked?",
+            region,
+            registry=to,
+        )
+        self.archive_retries = Counter(
+            "hyrelog_archive_retries", "How often was a part tried again, by error?", (*region, "error"), registry=to
         )
 
     def _tail(self, to: CollectorRegistry) -> None:

@@ -49,3 +49,20 @@ UPDATE webhook SET secret = made.secret, previous_secret = made.previous
 FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[]) AS made (id, secret, previous, old_secret, old_previous)
 WHERE webhook.id = made.id AND webhook.secret = made.old_secret AND webhook.previous_secret IS NOT DISTINCT FROM made.old_previous
 RETURNING webhook.id
+
+-- name: stale_data_keys
+-- The companies whose data key is wrapped under another key than this one, by id, from behind one on (hyrelog rekey).
+SELECT company_id AS id, wrapped AS secret, NULL::bytea AS previous_secret FROM company_data_key
+WHERE company_id > $1 AND substr(wrapped, 1, 4) <> $2
+ORDER BY company_id LIMIT $3
+
+-- name: count_stale_data_keys
+-- How many those are.
+SELECT count(*) FROM company_data_key WHERE substr(wrapped, 1, 4) <> $1
+
+-- name: replace_data_keys
+-- Data keys wrapped anew, of companies that still have those that were read. A company has one.
+UPDATE company_data_key SET wrapped = made.secret
+FROM unnest($1::uuid[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[]) AS made (id, secret, previous, old_secret, old_previous)
+WHERE company_data_key.company_id = made.id AND company_data_key.wrapped = made.old_secret
+RETURNING company_data_key.company_id AS id

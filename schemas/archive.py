@@ -19,7 +19,11 @@ import fastavro
 
 from schemas.codec import ARCHIVE_HEADER, ARCHIVE_PARSED, HEADER_BYTES, Undecodable
 
+COLD_TAG: Final = "hyrelog-cold-after"
+"""On objects of events that go cold: after how many days. What the bucket's lifecycle rules go by."""
 BLOCK_LINES: Final = 1000
+BLOCK_BYTES: Final = 2 << 20
+"""A block ends with the line that fills one of the two: large events make few lines."""
 _BLOCK = Struct(">16sqIQQqq")
 _DAY_MICROS: Final = 86_400_000_000
 _EPOCH: Final = date(1970, 1, 1)
@@ -45,7 +49,7 @@ def keys_key_of(events: str) -> str:
 
 def _stem(company_id: str, day: date, part: int) -> str:
     number = "" if part == 1 else f"-{part:04d}"
-    return f"archives/{company_id}/{day:%Y/%m/%d}/events{number}"
+    return f"archives/{company_id}/{day.isoformat().replace('-', '/')}/events{number}"
 
 
 def day_of(micros: int) -> date:

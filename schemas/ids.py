@@ -9,6 +9,8 @@ UUID = "[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}"
 """An id in text, as a regular expression; ``UUID_BYTES`` is the same for bytes."""
 UUID_BYTES = UUID.encode()
 is_uuid = re.compile(UUID).fullmatch
+is_ours = re.compile("[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}").fullmatch
+"""Whether it is of version 7, as all ids that we make are: its time can be told."""
 
 
 def uuid7(micros: int, randomness: bytes) -> str:

@@ -32,9 +32,11 @@ _KEYS_LABEL: Final = b"hyrelog-keys-v1\0"
 _ZERO_NONCE: Final = bytes(12)
 """A key made of a salt seals one message, so its nonce need not differ (NIST SP 800-38D §8.3)."""
 _NO_SALT: Final = bytes(SALT_BYTES)
+_SALTS_BYTES: Final = len(GROUPS) * SALT_BYTES
+_TIME_BYTES: Final = 8
 _NULL: Final = b"null"
+_LINE: Final = b'{"hash":"%b","leaf":%b,"sealed":{"actor":%b,"context":%b,"metadata":%b,"resource":%b}}'
 _LEAF_AT: Final = len(b'{"hash":"') + 64 + len(b'","leaf":')
-_HASH_AT: Final = len(b'{"hash":"')
 _SEALED: Final = b',"sealed":{"actor":'
 
 
@@ -69,7 +71,7 @@ def open_group(salt: bytes, ciphertext: bytes) -> bytes:
 
 def event_line(event: StoredEvent) -> bytes:
     """The event's line, without its line feed: canonical JSON (RFC 8785) of ``{hash, leaf, sealed}``."""
-    return b'{"hash":"%b","leaf":%b,"sealed":{"actor":%b,"context":%b,"metadata":%b,"resource":%b}}' % (
+    return _LINE % (
         event.hash.hex().encode(),
         leaf_of(event),
         _sealed(event.actor),
@@ -80,28 +82,35 @@ def event_line(event: StoredEvent) -> bytes:
 
 
 def salts_of(event: StoredEvent) -> bytes:
-    """The salts of actor, resource, context and metadata, 16 bytes each; zeros where there is none, or none any more."""
-    return b"".join(_salt(getattr(event, name)) for name in GROUPS)
+    """The salts of actor, resource, context and metadata, 16 bytes each; zeros where there is none, or none any more.
+
+    Behind them ``erasedAt``: 8 bytes, signed, big-endian, microseconds since 1970; 0 where nothing was erased.
+    """
+    return b"".join(_salt(getattr(event, name)) for name in GROUPS) + (event.erased_at or 0).to_bytes(_TIME_BYTES, signed=True)
 
 
 def read_line(line: bytes) -> SealedLine:
-    """Take a line of events apart. The leaf is cut out, not built again: what is hashed is what stands there. Raises ``Unopenable``."""
+    """Take a line of events apart. The leaf is cut out, not built again: what is hashed is what stands there. Raises ``Unopenable``.
+
+    Only the one way of writing a line is admitted (RFC 8785), so that equal lines are equal bytes.
+    """
     try:
         parsed = orjson.loads(line)
-        end = line.rindex(_SEALED)
-        leaf = line[_LEAF_AT:end]
-        found = SealedLine(
-            leaf, bytes.fromhex(parsed["hash"]), orjson.loads(leaf), {name: _opened(parsed["sealed"][name]) for name in GROUPS}
-        )
+        leaf = line[_LEAF_AT : line.rindex(_SEALED)]
+        fields = orjson.loads(leaf)
+        texts = parsed["sealed"]
+        found = SealedLine(leaf, bytes.fromhex(parsed["hash"]), fields, {name: _opened(texts[name]) for name in GROUPS})
     except (ValueError, KeyError, TypeError) as error:
         raise Unopenable(f"not a line of an archive: {type(error).__name__}") from None
-    if line[_HASH_AT : _HASH_AT + 64].decode() != parsed["hash"] or parsed["leaf"] != found.fields:
+    sealed = (_quoted(found.sealed[name]) for name in sorted(GROUPS))
+    # A leaf has no floats and no key beyond ASCII: sorted orjson is RFC 8785 then.
+    if line != _LINE % (found.hash.hex().encode(), orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), *sealed):
         raise Unopenable("not a line of an archive: it is written otherwise")
     return found
 
 
 def restored(line: SealedLine, salts: bytes) -> StoredEvent:
-    """The event again, with the salts that stand for it in the other object. A group that has no salt any more is erased.
+    """The event again, with what stands for it in the other object (``salts_of``). A group that has no salt any more is erased.
 
     Its source offset and index, which no archive holds, are 0. Raises ``Unopenable``.
     """
@@ -130,6 +139,7 @@ def restored(line: SealedLine, salts: bytes) -> StoredEvent:
             resource=groups[1],
             context=groups[2],
             metadata=groups[3],
+            erased_at=int.from_bytes(salts[_SALTS_BYTES:], signed=True) or None,
             v=fields["v"],
         )
     except (KeyError, TypeError, ValueError) as error:
@@ -153,13 +163,13 @@ class Salts:
         return b64encode(self._cipher.encrypt(number.to_bytes(12), salts, None))
 
     def decrypt(self, number: int, line: bytes) -> bytes:
-        """The four salts of that line. Raises ``Unopenable``."""
+        """What ``salts_of`` gave for the event of that line. Raises ``Unopenable``."""
         try:
             salts = self._cipher.decrypt(number.to_bytes(12), b64decode(line, validate=True), None)
         except (InvalidTag, ValueError):
             raise Unopenable(f"the salts of line {number + 1} can't be decrypted") from None
-        if len(salts) != len(GROUPS) * SALT_BYTES:
-            raise Unopenable(f"line {number + 1} holds no four salts")
+        if len(salts) != _SALTS_BYTES + _TIME_BYTES:
+            raise Unopenable(f"line {number + 1} holds no four salts and a time")
         return salts
 
 
@@ -196,7 +206,11 @@ _PLACES: Final = tuple((name, at * SALT_BYTES) for at, name in enumerate(GROUPS)
 
 
 def _sealed(group: Group | None) -> bytes:
-    return _NULL if group is None or group.sealed is None else b'"%b"' % b64encode(seal_group(group.sealed))
+    return _quoted(None if group is None or group.sealed is None else seal_group(group.sealed))
+
+
+def _quoted(ciphertext: bytes | None) -> bytes:
+    return _NULL if ciphertext is None else b'"%b"' % b64encode(ciphertext)
 
 
 def _salt(group: Group | None) -> bytes:
@@ -212,11 +226,13 @@ def _opened(text: str | None) -> bytes | None:
 
 def _group(commitment: str | None, ciphertext: bytes | None, salt: bytes) -> Group | None:
     if commitment is None:
-        if ciphertext is not None:
-            raise Unopenable("there is a sealed group that nothing commits to")
+        if ciphertext is not None or salt != _NO_SALT:
+            raise Unopenable("there is a sealed group, or its salt, that nothing commits to")
         return None
-    if ciphertext is None or salt == _NO_SALT:
+    if salt == _NO_SALT:
         return Group(bytes.fromhex(commitment), None)
+    if ciphertext is None:
+        raise Unopenable("a group has a salt and is not there")
     sealed = salt + open_group(salt, ciphertext)
     found = sha256(sealed).digest()
     if found.hex() != commitment:

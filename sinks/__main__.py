@@ -15,7 +15,8 @@ from ops import log
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import Settings
 from schemas.topics import Region
-from sinks.process import Describe, Sink, Surroundings, run
+from sinks.archive.region import RegionArchiver
+from sinks.process import Part, PartsOf, Sink, Surroundings, of_events, run
 from sinks.retry import retry_dead
 from sinks.search.handle import handle as search_handle
 from sinks.search.store import SearchStore
@@ -37,18 +38,25 @@ def _webhooks(around: Surroundings, region: Region) -> Sink[Any]:
     return Sink(webhooks_handle, partial(WebhookStore, intake=dispatcher), dispatcher)
 
 
-_SINKS: Mapping[str, Describe] = {"search": _search, "webhooks": _webhooks}
+def _archive(around: Surroundings, region: Region) -> Mapping[str, Part]:
+    settings, metrics, clock, faults = around
+    return {f"archive {region}": RegionArchiver(settings, region, metrics=metrics, clock=clock, faults=faults)}
+
+
+_SINKS: Mapping[str, PartsOf] = {"search": of_events("search", _search), "webhooks": of_events("webhooks", _webhooks), "archive": _archive}
 
 
 def main() -> None:
     """Entry point."""
-    parser = ArgumentParser(prog="python -m sinks", description="Run a consumer of the events topic.")
+    parser = ArgumentParser(prog="python -m sinks", description="Run a consumer of the topics behind the chain.")
     parser.add_argument("sink", choices=sorted(_SINKS), help="Which one.")
     parser.add_argument("--retry-dead", metavar="WHY", help="Try its dead letters again instead; the reason is recorded.")
     parser.add_argument("--region", type=lambda text: Region(text.upper()), help="Only the dead letters of this region.")
     asked = parser.parse_args()
     if asked.retry_dead is None:
         run(asked.sink, _SINKS[asked.sink])
+    elif asked.sink not in _ALONE:
+        parser.error(f"{asked.sink} has no dead letters")
     elif asked.retry_dead.strip():
         _retry(asked.sink, asked.retry_dead, asked.region and [asked.region])
     else:

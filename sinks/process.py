@@ -61,24 +61,26 @@ class Sink(NamedTuple, Generic[Row]):
 
 
 Describe = Callable[[Surroundings, Region], Sink[Any]]
+PartsOf = Callable[[Surroundings, Region], Mapping[str, Part]]
+"""What works in one region, by the names that its health has for it; begun in this order, and ended the other way round."""
 
 
-def run(name: str, describe: Describe) -> None:
-    """Take events for the sink of that name until SIGTERM, which ends it within 10 s whatever is away."""
+def run(name: str, parts_of: PartsOf) -> None:
+    """Run the sink of that name until SIGTERM, which ends it within 10 s whatever is away."""
     settings = Settings()
     log.configure(settings.log_level, f"sink-{name}")
     os.nice(settings.sinks_niceness)
     calm_collector()
     around = Surroundings(settings, Metrics(CollectorRegistry()), SystemClock(), FaultPoints(settings.fault_points))
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(_serve(name, describe, around))
+        runner.run(_serve(name, parts_of, around))
 
 
-async def _serve(name: str, describe: Describe, around: Surroundings) -> None:
+async def _serve(name: str, parts_of: PartsOf, around: Surroundings) -> None:
     settings = around.settings
     stop = asyncio.Event()
     stop_on_signal(stop, grace=_GRACE_SECONDS)  # stored positions make a sudden end free
-    regions = [dict(_parts(name, describe, around, region)) for region in settings.regions]
+    regions = [parts_of(around, region) for region in settings.regions]
     checks: Mapping[str, health.Check] = {called: part.check for parts in regions for called, part in parts.items()}
     app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, around.clock), around.metrics)
     async with AsyncExitStack() as exits:
@@ -96,6 +98,11 @@ async def _work(parts: Sequence[Part], tracer: Tracer | None, stop: asyncio.Even
             part.tracer = tracer
             await exits.enter_async_context(part)
         await stop.wait()
+
+
+def of_events(name: str, describe: Describe) -> PartsOf:
+    """The parts of a sink of the events topic."""
+    return lambda around, region: dict(_parts(name, describe, around, region))
 
 
 def _parts(name: str, describe: Describe, around: Surroundings, region: Region) -> Iterator[tuple[str, Part]]:

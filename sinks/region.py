@@ -112,7 +112,7 @@ class RegionSink(Generic[Row]):
 
     async def _join(self, exits: AsyncExitStack) -> None:
         self._log = LogView(self._settings, self.region)
-        exits.push_async_callback(_let_go, self._log.stop)
+        exits.push_async_callback(let_go, self._log.stop)
         await self._log.start()
         kafka.compare(await self._log.topics(), self._settings, self.region)
         self._reader = GroupReader(
@@ -124,7 +124,7 @@ class RegionSink(Generic[Row]):
             on_assigned=self._assign,
             on_revoked=self._revoke,
         )
-        exits.push_async_callback(_let_go, self._reader.stop)
+        exits.push_async_callback(let_go, self._reader.stop)
         await self._reader.start()
 
     def _assign(self, partitions: set[int]) -> None:
@@ -217,7 +217,7 @@ def _overlook(task: asyncio.Task[None]) -> None:
         task.exception()
 
 
-async def _let_go(stop: Callable[[], Awaitable[None]]) -> None:
+async def let_go(stop: Callable[[], Awaitable[None]]) -> None:
     """End a client of Kafka's. In a task of its own: with a broker away it can take long, and it may cancel who waits for it."""
     stopping = asyncio.ensure_future(stop())
     done, _ = await asyncio.wait({stopping}, timeout=_STOP_SECONDS)

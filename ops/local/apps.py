@@ -73,6 +73,11 @@ def webhooks(state: State) -> Part:
     return _sink(state, "webhooks", Role.WEBHOOKS)
 
 
+def archive(state: State) -> Part:
+    """The archive sink, of all regions."""
+    return _sink(state, "archive", Role.ARCHIVER)
+
+
 def _sink(state: State, name: str, role: Role) -> Part:
     """A sink; it gives way to the write path, which shares the machine with it."""
 

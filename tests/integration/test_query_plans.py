@@ -134,7 +134,7 @@ async def assert_cheap(site: Site, asked: EventFilter) -> None:
     after = None
     for _ in range(2):
         before = await site.read()
-        found = await site.finder.events(caller, asked, after, PAGE)
+        found = (await site.finder.events(caller, asked, after, PAGE)).events
         spent = await site.read()
         for table in before:
             assert spent[table][0] == before[table][0], f"{table} was read sequentially"

@@ -65,7 +65,7 @@ class Site:
         """Of a list of one workspace, now with the company's key and now with the workspace's."""
         own = asked.workspace_id if self.rng.random() < 0.5 else None
         caller = Principal("k", Region.US, Scope.COMPANY if own is None else Scope.WORKSPACE, self.company, own, None, LIMITS)
-        return await finder.events(caller, asked, after, limit)
+        return (await finder.events(caller, asked, after, limit)).events
 
     async def walk(self, finder: Finder, asked: EventFilter, limit: int) -> list[str]:
         """All pages' ids."""

@@ -16,7 +16,7 @@ from uuid import UUID, uuid4
 import pytest
 
 from ops.local.environment import Role, service_environ
-from ops.rekey import rekey
+from ops.rekey import WEBHOOKS, rekey
 from ops.sealing import Sealer
 from ops.seed import Tenant
 from ops.settings import Settings
@@ -27,7 +27,12 @@ from tests.support.sinking import until
 from tests.support.stack import LocalStack
 
 NEW, OLD, LOST = (sha256(name).hexdigest() for name in (b"new", b"old", b"lost"))
-BOTH = {"WEBHOOK_SECRET_ENCRYPTION_KEY": NEW, "WEBHOOK_SECRET_ENCRYPTION_KEY_PREVIOUS": OLD}
+BOTH = {
+    "WEBHOOK_SECRET_ENCRYPTION_KEY": NEW,
+    "WEBHOOK_SECRET_ENCRYPTION_KEY_PREVIOUS": OLD,
+    "ARCHIVE_KEY": NEW,
+    "ARCHIVE_KEY_PREVIOUS": OLD,
+}
 
 _INSERT = """
 INSERT INTO webhook (id, company_id, workspace_id, url, events, from_seq, secret, previous_secret, previous_until,
@@ -184,8 +189,8 @@ async def test_killed_it_is_run_again(servers: LocalStack, webhooks: Webhooks, s
         await process.communicate()
     assert await webhooks.stale() == 3  # two batches of two were committed, the third not
     assert await webhooks.opened(NEW, OLD) == webhooks.secrets
-    again = await rekey(settings(servers), Region.US, batch=2)
-    assert (again.webhooks, again.left) == (3, [])
+    again = await rekey(settings(servers), Region.US, WEBHOOKS, batch=2)
+    assert (again.sealed, again.left) == (3, [])
     assert await webhooks.opened(NEW) == webhooks.secrets
 
 
@@ -197,8 +202,25 @@ async def test_a_secret_that_is_rotated_meanwhile_is_not_lost(
     ids = [await webhooks.add(OLD, OLD) for _ in range(5)]
     async with superuser.transaction():
         await webhooks.rotate(ids[2], key)
-        work = asyncio.create_task(rekey(settings(servers), Region.US))
+        work = asyncio.create_task(rekey(settings(servers), Region.US, WEBHOOKS))
         await until(lambda: waits_for_a_lock(superuser))
     tally = await work
-    assert (tally.webhooks, tally.left) == (5, [])
+    assert (tally.sealed, tally.left) == (5, [])
     assert await webhooks.opened(NEW) == webhooks.secrets
+
+
+async def test_data_keys_are_wrapped_anew_and_stay_the_same(servers: LocalStack, webhooks: Webhooks, superuser: Database) -> None:
+    """Else no archive could be read any more."""
+    data_key, company, lost = entropy.token_bytes(32), servers.tenant().id, servers.tenant().id
+    await superuser.execute("DELETE FROM company_data_key")
+    for each, key in ((company, OLD), (lost, LOST)):
+        await superuser.execute(
+            "INSERT INTO company_data_key (company_id, wrapped) VALUES ($1, $2)", each, sealer(key).seal(data_key, str(each))
+        )
+    told = await run(servers)
+    wrapped = {row[0]: row[1] for row in await superuser.fetch("SELECT company_id, wrapped FROM company_data_key")}
+    assert "US: the data keys of 1 companies were sealed anew" in told.output
+    assert sealer(NEW).open(wrapped[company], str(company)) == data_key
+    assert told.exit_code == 1
+    assert f"company {lost} still has a secret under another key" in told.output
+    await superuser.execute("DELETE FROM company_data_key")

@@ -155,7 +155,7 @@ class Traffic:
             self.fates[await kind(side)] += 1
 
     async def read(self, side: Side) -> str:
-        found = await self._finder.events(side.caller, ALL_TIME, None, 100)
+        found = (await self._finder.events(side.caller, ALL_TIME, None, 100)).events
         assert {event.id for event, _ in found} == side.events
         return "read"
 

@@ -82,6 +82,7 @@ class Chain:
         outcome: str | None = "SUCCESS",
         received_at: int | None = None,
         trace_id: str | None = None,
+        id: str | None = None,
     ) -> StoredEvent:
         """The next event. ``at`` is its timestamp, by default a second after the one before."""
         seq = self.head.seq + 1
@@ -91,7 +92,7 @@ class Chain:
             hash=b"",
             source_offset=self.first_offset + seq,
             source_index=0,
-            id=str(uuid4()),
+            id=id or str(uuid4()),
             company_id=self.company_id,
             workspace_id=self.workspace_id,
             project_id=project_id,

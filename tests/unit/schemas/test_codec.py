@@ -99,7 +99,7 @@ def test_announcing_again_from_the_database_gives_the_same_bytes(event: StoredEv
     assert codec.encode_event(event.seq, event.prev_hash, event.hash, event.source_offset, event.source_index, rest) == record
 
 
-@pytest.mark.parametrize("name", ["audit_event", "envelope", "rejected_event"])
+@pytest.mark.parametrize("name", ["audit_event", "envelope", "rejected_event", "archive_work"])
 def test_fingerprints_are_crc_64_avro(name: str) -> None:
     schema = plain.schema(name)
     assert f"{plain.fingerprint(schema):016x}" == codec.schema_fingerprint(schema)
@@ -107,6 +107,6 @@ def test_fingerprints_are_crc_64_avro(name: str) -> None:
 
 
 def test_every_kind_of_record_begins_with_its_own_header() -> None:
-    headers = (codec.EVENT_HEADER, codec.ENVELOPE_HEADER, codec.REJECTED_HEADER)
+    headers = (codec.EVENT_HEADER, codec.ENVELOPE_HEADER, codec.REJECTED_HEADER, codec.ARCHIVE_HEADER)
     prints = [bytes.fromhex(fingerprint)[::-1] for fingerprint in codec.SCHEMAS]
     assert list(headers) == [b"\xc3\x01" + little_endian for little_endian in prints]

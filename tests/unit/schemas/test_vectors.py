@@ -27,6 +27,7 @@ from tests.unit.schemas import plain
 
 DIRECTORY = Path(__file__).parents[2] / "vectors"
 PINNED = {
+    "archive.json": "b4e7eaf1f88dc3b78383c4a0376cc02b2913b912309c819e1e12884e82c4db26",
     "canonical.json": "d3c2e507410c2c30870b9def9618ead5bdde9b15891b1e998a959dda8d39db5d",
     "chains.json": "d26df58242f07a9b83714873b8d72f228b6da3fc17034dcfc5517d879c7c0bfb",
     "partitions.json": "ad3ff1995baadbcdf8355f6cf1d250dee51f8bf5620c460803ea45f351584d49",
