@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 import orjson
 
 from api.attempt import Attempt
+from api.exports.archive import Run
 from api.exports.gates import Gates
 from api.exports.rows import DEAD_SECONDS, REQUESTED, Job, Result, to_job
 from api.exports.wishes import ExportWish
@@ -27,21 +28,12 @@ _ABOVE_ALL = UUID(int=2**128 - 1)
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
-    """A run of a workspace's events, both ends inclusive."""
-
-    workspace_id: str
-    from_seq: int
-    to_seq: int
-
-
-@dataclass(frozen=True, slots=True)
 class Started:
-    """A download that has begun: of which export, under which name, of which events."""
+    """A download that has begun: of which export, under which id, of which events."""
 
     job: Job
-    run: UUID
-    scope: Sequence[Scope]
+    id: UUID
+    scope: Sequence[Run]
 
 
 class Exports:
@@ -119,12 +111,12 @@ class Exports:
             await connection.execute(self._sql["begin"], caller.company_id, export_id, run, now)
             rows = await connection.fetch(self._sql["scope"], caller.company_id, export_id)
             await self._write(connection, attempt, job, {"offset": offset})
-        return Started(job, run, [Scope(str(row["workspace_id"]), row["from_seq"], row["to_seq"]) for row in rows])
+        return Started(job, run, [Run(str(row["workspace_id"]), row["from_seq"], row["to_seq"]) for row in rows])
 
     async def beat(self, caller: Principal, started: Started, rows: int) -> bool:
         """Say that a download is alive and how many rows it has come to; ``False`` when it has to stop."""
         async with self._acting(caller, "beat") as connection:
-            found = await connection.fetchval(self._sql["beat"], caller.company_id, started.job.id, started.run, rows)
+            found = await connection.fetchval(self._sql["beat"], caller.company_id, started.job.id, started.id, rows)
         return found is not None
 
     async def succeed(self, caller: Principal, started: Started, rows: int, truncated: bool, result: Result) -> bool:
@@ -132,14 +124,14 @@ class Exports:
         workspaces = orjson.dumps(result.workspaces).decode()
         values = (rows, truncated, result.size, result.sha256, workspaces, self._management.now())
         async with self._acting(caller, "succeed") as connection:
-            found = await connection.fetchval(self._sql["succeed"], caller.company_id, started.job.id, started.run, *values)
+            found = await connection.fetchval(self._sql["succeed"], caller.company_id, started.job.id, started.id, *values)
         return found is not None
 
     async def end(self, caller: Principal, started: Started, state: str, reason: str, rows: int) -> None:
         """Write down that a download was broken off."""
         values = (state, reason, rows, self._management.now())
         async with self._acting(caller, "end_download") as connection:
-            await connection.execute(self._sql["end"], caller.company_id, started.job.id, started.run, *values)
+            await connection.execute(self._sql["end"], caller.company_id, started.job.id, started.id, *values)
 
     @asynccontextmanager
     async def _acting(self, caller: Principal, action: str) -> AsyncIterator[Connection]:

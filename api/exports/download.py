@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.exports.actions import Exports, Started
+from api.exports.archive import ArchiveUnreadable
 from api.exports.content import Content
 from api.exports.rows import MEDIA_TYPES
 from api.exports.source import Batch, EventsGone
@@ -95,6 +96,8 @@ class Download(Response):
                 pouring.result()
                 return
             raise next(stopped for task, stopped in watches.items() if task.done())
+        except ArchiveUnreadable:
+            raise _Stopped("FAILED", "ARCHIVE_UNREADABLE") from None
         except EventsGone:
             raise _Stopped("FAILED", "EVENTS_GONE") from None
         except Unavailable:
@@ -113,7 +116,7 @@ class Download(Response):
 
     async def _pour(self, send: Send) -> None:
         content, job = self._content, self._started.job
-        await send({"type": "http.response.start", "status": 200, "headers": self._headers()})
+        await send({"type": "http.response.start", "status": 200, "headers": self._own_headers()})
         await _tell(send, content.begin())
         async with aclosing(self._batches), aclosing(ahead(self._batches)) as batches:
             async for batch in batches:
@@ -135,7 +138,7 @@ class Download(Response):
                 if not await self._exports.beat(self._caller, self._started, self._content.rows):
                     return
 
-    def _headers(self) -> list[tuple[bytes, bytes]]:
+    def _own_headers(self) -> list[tuple[bytes, bytes]]:
         job = self._started.job
         headers = [
             (b"content-type", MEDIA_TYPES[job.wish.format].encode()),

@@ -181,9 +181,12 @@ FROM (
 ) e ON e.summed - e.size < $6::bigint
 ORDER BY e.seq
 
--- name: parts
--- What of a workspace's events $3 to $4 was marked together, in order, and where it was archived; null where nowhere.
-SELECT r.from_seq, r.to_seq, p.*
+-- name: part_of
+-- Where the event $3 of a workspace was archived, and up to which seq the run is that was marked with it. Null where there is no archive.
+SELECT p.id, p.company_id, p.archive_day, p.part, p.row_count, p.key, p.size, p.keys_size, p.blocks, p.occurred_from, p.occurred_to,
+       p.received_from, p.received_to, p.is_cold_archived, p.restored_until, r.to_seq, p.archived_at IS NOT NULL AS is_archived,
+       p.expiring_at IS NOT NULL AS is_expiring
 FROM archive_range r LEFT JOIN archive_part p ON p.id = r.part_id
-WHERE r.company_id = $1 AND r.workspace_id = $2 AND r.from_seq <= $4 AND r.to_seq >= $3
-ORDER BY r.from_seq
+WHERE r.company_id = $1 AND r.workspace_id = $2 AND r.from_seq <= $3
+ORDER BY r.from_seq DESC
+LIMIT 1

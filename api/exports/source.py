@@ -7,17 +7,18 @@ there, and what is not behind it is in the archive. So it does not matter when p
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 from api.asked import EventFilter
-from api.exports.actions import Scope
-from api.exports.archive import Archive
+from api.exports.archive import PATIENCE, Archives, Run
 from api.store import Store
 from api.tail.frames import Told
 from api.tail.matching import Matches, matcher
+from ops.archive.parts import Part, to_part
 from ops.auth import Principal
 from ops.db import Row, load_queries
 from ops.rows import to_stored
@@ -33,8 +34,6 @@ _PLANNING: Final = MappingProxyType(
     {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
 )
 _PLANNING_FILTERED: Final = MappingProxyType({**_PLANNING, "plan_cache_mode": "force_custom_plan"})
-_PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Seconds between tries while the database can't answer. Its client waits meanwhile."""
 
 
 class EventsGone(Exception):
@@ -62,12 +61,12 @@ class Source:
     """Where exports are read from."""
 
     store: Store
-    archive: Archive
+    archives: Archives
 
-    def read(self, caller: Principal, wanted: EventFilter, scope: Sequence[Scope], most: int | None) -> AsyncGenerator[Batch]:
+    def read(self, caller: Principal, wanted: EventFilter, scope: Sequence[Run], most: int | None) -> AsyncGenerator[Batch]:
         """All events of the scope that are wanted, in order; whoever takes no more than ``most`` and one spares needless reading.
 
-        Raises ``EventsGone``, ``Unavailable``, and what the archive raises.
+        Raises ``EventsGone``, ``ArchiveUnreadable``, ``Unavailable``.
         """
         return _Reading(self, caller, wanted, PAGE_ROWS if most is None else min(PAGE_ROWS, most + 1)).batches(scope)
 
@@ -75,7 +74,7 @@ class Source:
 class _Reading:
     def __init__(self, source: Source, caller: Principal, wanted: EventFilter, rows: int) -> None:
         self._store = source.store
-        self._archive = source.archive
+        self._archives = source.archives
         self._caller = caller
         self._wanted = wanted
         self._matches: Matches = matcher(caller.company_id, wanted)
@@ -83,30 +82,31 @@ class _Reading:
         self._sql: Mapping[str, str] = load_queries("api.exports")
         self._is_plain = not wanted.plain and (wanted.start, wanted.end) == (FIRST_TIME, LAST_TIME + 1) and _is_any_receipt(wanted)
 
-    async def batches(self, scope: Sequence[Scope]) -> AsyncGenerator[Batch]:
+    async def batches(self, scope: Sequence[Run]) -> AsyncGenerator[Batch]:
         for run in scope:
             seq = run.from_seq
             while seq <= run.to_seq:
                 rows, floor, next_seq = await self._patiently(run, seq)
                 if floor >= seq:
                     last = min(floor, run.to_seq)
-                    async for batch in self._archived(run.workspace_id, seq, last):
-                        yield batch
+                    async with aclosing(self._archived(run.workspace_id, seq, last)) as batches:
+                        async for batch in batches:
+                            yield batch
                     seq = last + 1
                     continue
                 if rows:
                     yield await self._worded(Batch(run.workspace_id, rows))
                 seq = next_seq
 
-    async def _patiently(self, run: Scope, seq: int) -> tuple[list[Row], int, int]:
-        for seconds in _PATIENCE:
+    async def _patiently(self, run: Run, seq: int) -> tuple[list[Row], int, int]:
+        for seconds in PATIENCE:
             try:
                 return await self._page(run, seq)
             except Unavailable:
                 await asyncio.sleep(seconds)
         return await self._page(run, seq)
 
-    async def _page(self, run: Scope, seq: int) -> tuple[list[Row], int, int]:
+    async def _page(self, run: Run, seq: int) -> tuple[list[Row], int, int]:
         """Rows from ``seq`` on, up to which seq events are removed, and where the next page begins."""
         caller, last = self._caller, min(run.to_seq, seq + (self._rows if self._is_plain else _WALK) - 1)
         asked = (caller.company_id, run.workspace_id, seq, last, self._rows, PAGE_BYTES)
@@ -132,49 +132,46 @@ class _Reading:
 
     def _with_words(self, batch: Batch) -> Batch:
         events = [to_stored(row, self._caller.region) for row in batch.rows]
-        return Batch(batch.workspace_id, events=[event for event in events if self._matches(Told(event, 0))])
+        return Batch(batch.workspace_id, events=[event for event in events if self._passes(event)])
 
     async def _archived(self, workspace_id: str, first: int, last: int) -> AsyncGenerator[Batch]:
-        async with self._store.reading_for(self._caller, "export_parts") as connection:
-            parts = await connection.fetch(self._sql["parts"], self._caller.company_id, workspace_id, first, last)
+        """What is wanted of a run of events that are not in the database any more."""
         seq = first
-        for part in parts:
-            if part["from_seq"] > seq or part["archived_at"] is None:
+        while seq <= last:
+            found, data_key = await self._part(workspace_id, seq)
+            if found is None:
                 raise EventsGone
-            upto = min(part["to_seq"], last)
+            part, is_expiring, to_seq = found
+            run = Run(workspace_id, seq, min(to_seq, last))
             if self._may_hold(part):
-                if part["expiring_at"] is not None:
+                if is_expiring:
                     raise EventsGone
-                async for batch in self._of_part(part, workspace_id, seq, upto):
-                    yield batch
-            seq = upto + 1
-        if seq <= last:
-            raise EventsGone
+                test = None if self._is_plain and not self._matches.tokens else self._passes
+                async with aclosing(self._archives.events(self._caller, part, data_key, run, test)) as blocks:
+                    async for events in blocks:
+                        yield Batch(workspace_id, events=events)
+            seq = run.to_seq + 1
 
-    def _may_hold(self, part: Row) -> bool:
+    async def _part(self, workspace_id: str, seq: int) -> tuple[tuple[Part, bool, int] | None, bytes]:
+        """The part that the event is in, whether it is about to go, and up to which seq it has the workspace's; and what opens it."""
+        async with self._store.reading_for(self._caller, "export_part") as connection:
+            row = await connection.fetchrow(self._sql["part_of"], self._caller.company_id, workspace_id, seq)
+            if row is None or row["to_seq"] < seq or not row["is_archived"]:
+                return None, b""
+            return (to_part(row), row["is_expiring"], row["to_seq"]), await self._archives.data_key(connection, self._caller)
+
+    def _may_hold(self, part: Part) -> bool:
         """Whether anything that is asked for can be in it."""
         wanted = self._wanted
-        return bool(
-            part["occurred_from"] < wanted.end
-            and part["occurred_to"] >= wanted.start
-            and (wanted.received_start is None or part["received_to"] >= wanted.received_start)
-            and (wanted.received_end is None or part["received_from"] < wanted.received_end)
+        return (
+            part.occurred_from < wanted.end
+            and part.occurred_to >= wanted.start
+            and (wanted.received_start is None or part.received_to >= wanted.received_start)
+            and (wanted.received_end is None or part.received_from < wanted.received_end)
         )
 
-    async def _of_part(self, part: Row, workspace_id: str, first: int, last: int) -> AsyncGenerator[Batch]:
-        blocks = self._archive.events(part, workspace_id, first, last)
-        while True:
-            events = await asyncio.to_thread(self._next_block, blocks)
-            if events is None:
-                return
-            if events:
-                yield Batch(workspace_id, events=events)
-
-    def _next_block(self, blocks: Iterator[list[StoredEvent]]) -> list[StoredEvent] | None:
-        events = next(blocks, None)
-        if events is None or (self._is_plain and not self._matches.tokens):
-            return events
-        return [event for event in events if self._matches(Told(event, 0))]
+    def _passes(self, event: StoredEvent) -> bool:
+        return self._matches(Told(event, 0))
 
 
 def _is_any_receipt(wanted: EventFilter) -> bool:
