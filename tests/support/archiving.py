@@ -114,3 +114,28 @@ async def archive_of(servers: LocalStack, superuser: Superuser) -> AsyncIterator
     pool = await open_pool(settings.database_url(Region.US), application_name="test-archive", region=Region.US, max_size=2)
     async with pool:
         yield Archive(settings, pool, superuser)
+
+
+async def purge(superuser: Superuser, events: Sequence[StoredEvent], partition: int = 0) -> None:
+    """Remove the events of marked and archived ranges from the hot table, as the database does it for the purge job."""
+    await superuser.execute(
+        "INSERT INTO source (topic, partition, topic_id, next_offset, announced) "
+        "VALUES ('hyrelog.us.ingest', $1, gen_random_uuid(), $2, $2) "
+        "ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset, announced = excluded.announced",
+        *(partition, 2**62),
+    )
+    await superuser.execute("UPDATE archive_part SET verified_at = archived_at WHERE company_id = $1", UUID(events[0].company_id))
+    for workspace_id in {event.workspace_id for event in events}:
+        last = max(event.seq for event in events if event.workspace_id == workspace_id)
+        await superuser.execute(
+            "INSERT INTO search SELECT workspace_id, seq, company_id, occurred_at, received_at, id, '{}' FROM events "
+            "WHERE workspace_id = $1 AND seq = $2 ON CONFLICT DO NOTHING",
+            *(workspace_id, last),
+        )
+        firsts = await superuser.fetch(
+            "UPDATE archive_range SET tiled_at = marked_at, purging_at = marked_at WHERE workspace_id = $1 AND to_seq <= $2 "
+            "AND purged_at IS NULL RETURNING from_seq",
+            *(workspace_id, last),
+        )
+        for (first,) in sorted(firsts):
+            assert (await superuser.fetchrow("SELECT * FROM purge_events($1, $2, 1000000)", workspace_id, first))["removed"] > 0
