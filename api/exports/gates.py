@@ -11,6 +11,7 @@ from api.exports.rows import Job
 from api.exports.wishes import ExportWish
 from ops.auth import Principal
 from ops.db import Connection
+from schemas.event import FIRST_TIME
 from schemas.plans import PlanLimits
 from schemas.problems import Conflict, PlanLimitExceeded, PlanRestricted, RestoreRequired, RetentionWindowExceeded
 from schemas.retention import History, Terms
@@ -39,6 +40,7 @@ class Gates:
             return
         rows = await connection.fetch(self._sql["retention_of_company"], caller.company_id)
         terms = [(row["since"], Terms(row["hot_days"], row["archive_days"], row["cold_after_days"])) for row in rows]
+        terms[0] = (FIRST_TIME, terms[0][1])  # a new company may ask for as much as an old one: there is just nothing there
         workspace = caller.workspace_id or wish.filters.workspace_id
         earliest = History(terms).archived_since(now)
         if earliest is not None and await connection.fetchval(self._sql["has_audit"], caller.company_id, workspace):
