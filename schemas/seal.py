@@ -38,6 +38,8 @@ _NULL: Final = b"null"
 _LINE: Final = b'{"hash":"%b","leaf":%b,"sealed":{"actor":%b,"context":%b,"metadata":%b,"resource":%b}}'
 _LEAF_AT: Final = len(b'{"hash":"') + 64 + len(b'","leaf":')
 _SEALED: Final = b',"sealed":{"actor":'
+_KINDS: Final = frozenset((str, int, type(None)))
+"""Of a leaf's values."""
 
 
 class Unopenable(ValueError):
@@ -100,11 +102,13 @@ def read_line(line: bytes) -> SealedLine:
         fields = orjson.loads(leaf)
         texts = parsed["sealed"]
         found = SealedLine(leaf, bytes.fromhex(parsed["hash"]), fields, {name: _opened(texts[name]) for name in GROUPS})
-    except (ValueError, KeyError, TypeError) as error:
+        kinds = set(map(type, fields.values()))
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise Unopenable(f"not a line of an archive: {type(error).__name__}") from None
     sealed = (_quoted(found.sealed[name]) for name in sorted(GROUPS))
-    # A leaf has no floats and no key beyond ASCII: sorted orjson is RFC 8785 then.
-    if line != _LINE % (found.hash.hex().encode(), orjson.dumps(fields, option=orjson.OPT_SORT_KEYS), *sealed):
+    # Sorted orjson is RFC 8785 for these kinds of values; the only keys beyond ASCII would be none of a leaf's.
+    written = orjson.dumps(fields, option=orjson.OPT_SORT_KEYS)
+    if not kinds <= _KINDS or line != _LINE % (found.hash.hex().encode(), written, *sealed):
         raise Unopenable("not a line of an archive: it is written otherwise")
     return found
 

@@ -6,10 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from itertools import groupby
 from operator import itemgetter
+from typing import NamedTuple
 from uuid import UUID
 
 from ops.db import Connection, Row, load_queries
 from ops.verify.check import Walk, explain, first_bad
+from ops.verify.ranges import RangeWalk
 from ops.verify.report import Report
 from schemas.chain import Finding, Head, verify_head
 from schemas.topics import Region
@@ -36,6 +38,7 @@ class Auditor:
         self._walk: Walk | None = None
         self._bad: UUID | None = None
         self._ended: list[Walk] = []
+        self._floors: dict[UUID, Row] = {}
 
     async def run(self, begin: Callable[[int], Advance]) -> None:
         """Walk; what is wrong goes to the report. ``begin`` gets the expected count of events, and what it returns each page's."""
@@ -48,8 +51,11 @@ class Auditor:
                 advance(len(page))
             self._end()
             await self._compare_heads()
-            for row in await self._connection.fetch(self._sql["heads_without_events"], *bounds):
-                self._report.add(Finding(str(row[0]), 1, "seq", f"all {row[1]} events of the chain are gone"))
+            for row in await self._connection.fetch(self._sql["ends_without_events"], *bounds):
+                self._take_purged(row)
+            await self._check_ranges()
+            for row in await self._connection.fetch(self._sql["floors_without_range"], *bounds):
+                self._report.add(Finding(str(row[0]), row[1], "floor", f"is {row[1]}, which no range of the archive holds"))
             for row in await self._connection.fetch(self._sql["beyond_source"], *bounds):
                 self._report.add(Finding(str(row[0]), row[1], "source_offset", "is a place that the ingest topic's reader has not reached"))
 
@@ -67,20 +73,49 @@ class Auditor:
                 await self._compare_heads()
 
     async def _fetch(self, workspace: UUID, seq: int) -> list[Row]:
-        return await self._connection.fetch(self._sql["page"], workspace, seq, self._last, _PAGE_ROWS)
+        """The rows behind that place, and the floors of the chains that begin in them."""
+        page = await self._connection.fetch(self._sql["page"], workspace, seq, self._last, _PAGE_ROWS)
+        begun = {row[7] for row in page} - ({workspace} if seq > _BEFORE_ALL_SEQS else set())
+        if begun:
+            self._floors |= {row["workspace_id"]: row for row in await self._connection.fetch(self._sql["floors"], list(begun))}
+        return page
 
     def _check(self, workspace: UUID, rows: list[Row]) -> None:
         if workspace == self._bad:
             return
         if self._walk is None or self._walk.workspace_id != workspace:
             self._end()
-            self._walk = Walk(self._region.value, workspace, rows[0][6])
+            self._walk = self._begin(workspace, rows[0][6])
             self._report.workspaces += 1
         before = self._walk.seq
         bad = first_bad(self._walk, rows)
         self._report.events += self._walk.seq - before
         if bad is not None:
             self._refuse(explain(self._walk, bad))
+
+    def _begin(self, workspace: UUID, company: UUID) -> Walk:
+        """A chain begins with seq 1, or behind the last event that was purged."""
+        floor = self._floors.pop(workspace, None)
+        if floor is None:
+            return Walk(self._region.value, workspace, company)
+        if floor["company_id"] != company:
+            message = f"is {floor['company_id']}, the events' is {company}"
+            self._report.add(Finding(str(workspace), floor["seq"], "floor.company_id", message))
+        return Walk(self._region.value, workspace, company, floor["seq"], floor["hash"], floor["archive_day"])
+
+    def _take_purged(self, row: Row) -> None:
+        """A chain without an event in the table: all was purged, and the floor is the head; or events are gone."""
+        head, floor = _end(row, ""), _end(row, "floor_")
+        self._report.workspaces += head == floor
+        self._report.add(_compare_purged(str(row["workspace_id"]), head, floor))
+
+    async def _check_ranges(self) -> None:
+        walk = RangeWalk()
+        workspace, seq = self._first, _BEFORE_ALL_SEQS
+        while rows := await self._connection.fetch(self._sql["ranges"], workspace, seq, self._last, _PAGE_ROWS):
+            for finding in walk.check(rows):
+                self._report.add(finding)
+            workspace, seq = rows[-1]["workspace_id"], rows[-1]["from_seq"]
 
     def _refuse(self, finding: Finding) -> None:
         """Note the chain's first bad event. What comes behind it hangs in the air and is not looked at."""
@@ -112,3 +147,29 @@ def _compare(walk: Walk, row: Row) -> Finding | None:
             workspace, walk.seq, "head.archive_day", f"is day {row['archive_day']} since 1970, the events' is {walk.archive_day}"
         )
     return finding
+
+
+class _End(NamedTuple):
+    """A head, or a floor."""
+
+    seq: int
+    hash: bytes
+    company_id: UUID
+    archive_day: int
+
+
+def _end(row: Row, prefix: str) -> _End | None:
+    return None if row[f"{prefix}seq"] is None else _End(*(row[f"{prefix}{name}"] for name in _End._fields))
+
+
+def _compare_purged(workspace: str, head: _End | None, floor: _End | None) -> Finding | None:
+    if head is None:
+        return Finding(workspace, floor.seq if floor else 1, "head", "the chain has a floor and no head")
+    if floor is None:
+        return Finding(workspace, 1, "seq", f"all {head.seq} events of the chain are gone")
+    if floor.seq < head.seq:
+        return Finding(workspace, floor.seq + 1, "seq", f"all {head.seq - floor.seq} events behind the floor are gone")
+    if floor != head:
+        differing = next(name for name in _End._fields if getattr(floor, name) != getattr(head, name))
+        return Finding(workspace, head.seq, "floor", f"is not the head, though no event is left: {differing} differs")
+    return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from fastavro import parse_schema, schemaless_reader
@@ -22,9 +22,19 @@ from schemas.topics import Region, events_topic
 _FIRST, _LAST = UUID(int=0), UUID(int=2**128 - 1)
 _EVENT = parse_schema(codec.AUDIT_EVENT)
 
-Heads = dict[str, tuple[Head, bool]]
-"""Postgres' heads by workspace, each with whether it is settled: moved so long ago that it must have been announced."""
-_NO_HEAD = (START, False)
+
+class Known(NamedTuple):
+    """What Postgres says of a chain."""
+
+    head: Head
+    settled: bool = False
+    """Moved so long ago that it must have been announced."""
+    floor: Head = START
+    """The last event that was purged: of it and of those before, the topic may tell what Postgres can't any more."""
+
+
+Heads = dict[str, Known]
+_NO_HEAD = Known(START)
 
 
 @dataclass(slots=True)
@@ -67,13 +77,13 @@ class _TopicAuditor:
 
     def finish(self, heads_after: Heads) -> None:
         """Look for what Postgres had before the topic was read and it lacks, and for what it has and Postgres lacks now."""
-        for workspace, (head, settled) in self._heads.items():
+        for workspace, (head, settled, _) in self._heads.items():
             reached = self._chains[workspace].reached.seq if workspace in self._chains else 0
             trimmed = reached == 0 and self._starts[partition_of(workspace, len(self._starts))] > 0
             if settled and not trimmed and not self._is_bad(workspace) and reached < head.seq:
                 self._report.add(Finding(workspace, reached + 1, "seq", f"the topic ends at {reached}, Postgres at {head.seq}"))
         for workspace, chain in self._chains.items():
-            head, _ = heads_after.get(workspace, _NO_HEAD)
+            head = heads_after.get(workspace, _NO_HEAD).head
             if head.seq < chain.reached.seq and not chain.bad:
                 message = f"Postgres ends at {head.seq}, the topic at {chain.reached.seq}"
                 self._report.add(Finding(workspace, head.seq + 1, "seq", message))
@@ -100,9 +110,10 @@ class _TopicAuditor:
         return None
 
     def _differs(self, event: StoredEvent) -> Finding | None:
-        head, _ = self._heads.get(event.workspace_id, _NO_HEAD)
-        if event.seq == head.seq and event.hash != head.hash:
-            return Finding(event.workspace_id, event.seq, "hash", f"is {event.hash.hex()}, Postgres' head is {head.hash.hex()}")
+        head, _, floor = self._heads.get(event.workspace_id, _NO_HEAD)
+        for name, place in (("head", head), ("floor", floor)):
+            if event.seq == place.seq and event.hash != place.hash:
+                return Finding(event.workspace_id, event.seq, "hash", f"is {event.hash.hex()}, Postgres' {name} is {place.hash.hex()}")
         return None
 
 
@@ -113,7 +124,7 @@ async def walk_topic(
     topic = events_topic(region)
     heads = await _heads(settings, region, workspace)
     auditor = _TopicAuditor(region, report, heads, await _starts(settings, region, topic))
-    advance_bar = begin(sum(head.seq for head, _ in heads.values()))
+    advance_bar = begin(sum(known.head.seq for known in heads.values()))
     wanted = None if workspace is None else str(workspace).encode()
     async for record in read_topic(settings, region, topic):
         if wanted in (None, record.key):
@@ -168,7 +179,12 @@ async def _heads(settings: Settings, region: Region, workspace: UUID | None) -> 
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-verify", region=region, max_size=1)
     async with pool:
         rows = await pool.fetch(db.load_queries("ops.verify")["all_heads"], *bounds)
-    return {str(row["workspace_id"]): (Head(row["seq"], row["hash"]), row["settled"]) for row in rows}
+    return {str(row["workspace_id"]): _known(row) for row in rows}
+
+
+def _known(row: db.Row) -> Known:
+    floor = START if row["floor_seq"] is None else Head(row["floor_seq"], row["floor_hash"])
+    return Known(Head(row["seq"], row["hash"]), row["settled"], floor)
 
 
 async def _starts(settings: Settings, region: Region, topic: str) -> dict[int, int]:

@@ -14,6 +14,7 @@ from tests.bench.keys import fill_keys
 from tests.bench.posts import Posting, post, post_keyed
 from tests.bench.queries import queries, told
 from tests.bench.resting import at_rest
+from tests.bench.retention import leaving, long_day, tell_leaving, tell_long_day
 from tests.bench.search import indexing, lag, post_beside
 from tests.bench.stats import Percentiles
 from tests.bench.table import Row, cpu_row, memory, microseconds, milliseconds, rate
@@ -40,6 +41,8 @@ FIGURES = (
     "drain",
     "verify",
     "queries",
+    "leaving",
+    "long-day",
     "admission",
 )
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
@@ -73,6 +76,8 @@ class Figures:
             "drain": self._drain,
             "verify": self._verify,
             "queries": self._queries,
+            "leaving": self._leaving,
+            "long-day": self._long_day,
             "admission": self._admission,
         }
         rows = []
@@ -188,6 +193,12 @@ class Figures:
     async def _queries(self) -> list[Row]:
         half = (await self._single_on_empty()).accepted / 2
         return told(await queries(self._bench, half), f"at {rate(half)}, half load")
+
+    async def _leaving(self) -> list[Row]:
+        return tell_leaving(await leaving(self._bench))
+
+    async def _long_day(self) -> list[Row]:
+        return tell_long_day(await long_day(self._bench))
 
     async def _admission(self) -> list[Row]:
         cost = await admission()

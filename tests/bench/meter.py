@@ -11,7 +11,15 @@ import psutil
 
 from ops.local.stack import Stack
 
-PARTS = {"ingest": "gateway", "worker": "worker-1", "search": "search", "webhooks": "webhooks", "Kafka": "kafka", "Postgres": "postgres"}
+PARTS = {
+    "ingest": "gateway",
+    "worker": "worker-1",
+    "search": "search",
+    "webhooks": "webhooks",
+    "archive": "archive",
+    "Kafka": "kafka",
+    "Postgres": "postgres",
+}
 OBSERVER = "observer"
 _PEAK = re.compile(r"^VmHWM:\s+(\d+) kB$", re.MULTILINE)
 

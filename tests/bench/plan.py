@@ -22,6 +22,9 @@ class Plan:
     due: int = 100_000
     """Deliveries that wait for the endpoint that is flooded."""
     delivered: int = 1_000_000
+    archived: int = 1_000_000
+    """Events of a company's day that is archived, exported and purged."""
+    long_day: int = 5_000_000
     tails: int = 1_000
     crowd: int = 5_000
     """Tails of one process, at most."""
@@ -40,6 +43,8 @@ QUICK = Plan(
     deliveries=5_000,
     due=5_000,
     delivered=20_000,
+    archived=60_000,
+    long_day=100_000,
     tails=200,
     crowd=500,
 )

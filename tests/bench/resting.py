@@ -20,8 +20,8 @@ _PLACED = {
 
 
 async def at_rest(bench: Bench) -> None:
-    """Stop all sinks, each once it has its place in every partition, so that it goes on from there and not from Postgres."""
-    for sink in _PLACED:
+    """Stop all sinks; those of events once they have their place in every partition, to go on from there and not from Postgres."""
+    for sink in (*_PLACED, "archive"):
         await rest(bench, sink)
 
 
@@ -29,6 +29,12 @@ async def rest(bench: Bench, sink: str) -> None:
     """Stop one, if it runs."""
     if bench.stack.parts.pid(sink) is None:
         return
+    if sink in _PLACED:
+        await _placed(bench, sink)
+    await asyncio.to_thread(bench.stack.parts.stop, sink)
+
+
+async def _placed(bench: Bench, sink: str) -> None:
     connection = await asyncpg.connect(bench.stack.superuser_url(REGION))
     try:
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -36,7 +42,6 @@ async def rest(bench: Bench, sink: str) -> None:
                 await asyncio.sleep(_POLL_SECONDS)
     finally:
         await connection.close()
-    await asyncio.to_thread(bench.stack.parts.stop, sink)
 
 
 async def wake(bench: Bench, sink: str) -> None:

@@ -24,6 +24,8 @@ TINY = Plan(
     deliveries=1_000,
     due=1_000,
     delivered=10_000,
+    archived=6_000,
+    long_day=4_000,
     tails=40,
     crowd=60,
 )

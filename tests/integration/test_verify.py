@@ -3,73 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
-from typing import TypeAlias
+from dataclasses import replace
 from uuid import UUID
 
-import asyncpg
 import pytest
 
-from ops.local.environment import Role
-from ops.verify.command import walk_postgres
-from ops.verify.report import Report
-from schemas.event import StoredEvent
 from schemas.leaf import leaf_hash, leaf_of
 from schemas.topics import Region
-from tests.support.chains import BASE_TIME, COLUMNS, SECOND, Chain, rows, store
+from tests.support.auditing import LENGTH, Case, Database, audited
+from tests.support.chains import BASE_TIME, SECOND, Chain, store
 from tests.support.stack import LocalStack
-
-Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Found = list[tuple[str, int, str]]
-LENGTH = 6
-_EMPTY = "TRUNCATE events, chain_head, source"
-
-
-@dataclass
-class Case:
-    """Two chains in a database that lets everything through, and the auditor."""
-
-    servers: LocalStack
-    superuser: Database
-    chain: Chain
-    events: list[StoredEvent]
-    other: Chain
-
-    async def run(self, sql: str, *arguments: object) -> None:
-        """Tamper. ``$ws`` is the chain's workspace."""
-        status = await self.superuser.execute(sql.replace("$ws", f"'{self.chain.workspace_id}'"), *arguments)
-        assert not status.endswith(" 0"), f"nothing was changed by {sql}"
-
-    async def insert(self, *events: StoredEvent) -> None:
-        """Slip events in."""
-        await self.superuser.copy_records_to_table("events", records=rows(self.chain, events), columns=COLUMNS)
-
-    async def audit(self, workspace: str | None = None) -> tuple[Found, Report]:
-        """What the auditor finds, about these two chains, as (workspace, seq, field)."""
-        report = Report(lambda _finding: None)
-        wanted = UUID(workspace) if workspace else None
-        await walk_postgres(self.servers.settings(Role.AUDITOR), Region.US, report, lambda _total: lambda _count: None, wanted)
-        return [(found.workspace_id, found.seq, found.field) for found in report.findings], report
-
-    async def findings(self) -> Found:
-        """Of the whole region; the tampered chain has to be the only one."""
-        return (await self.audit())[0]
-
-    def at(self, seq: int, field: str) -> Found:
-        return [(self.chain.workspace_id, seq, field)]
 
 
 @pytest.fixture
 async def case(servers: LocalStack, superuser: Database) -> AsyncIterator[Case]:
-    await superuser.execute("SET session_replication_role = replica")
-    await superuser.execute(_EMPTY)  # other tests leave rows that no worker wrote
-    tenant = servers.tenant(workspaces=2)
-    chain, other = (Chain(str(tenant.id), str(workspace.id)) for workspace in tenant.workspaces)
-    events = chain.events(LENGTH)
-    await store(superuser, chain, events)
-    await store(superuser, other, other.events(3))
-    yield Case(servers, superuser, chain, events, other)
-    await superuser.execute(_EMPTY)
+    async with audited(servers, superuser) as opened:
+        yield opened
 
 
 async def test_whole_chains_pass(case: Case) -> None:

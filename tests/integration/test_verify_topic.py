@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from typing import TypeAlias
 from uuid import UUID
 
@@ -43,6 +44,15 @@ class Case:
         async with producer(self.settings, REGION) as sender:
             for value in values:
                 await sender.send_and_wait(events_topic(REGION), value, key=(key or self.chain.workspace_id).encode(), partition=partition)
+
+    async def purge(self, seq: int, *, hash: bytes | None = None) -> None:
+        """What purging leaves behind."""
+        await self.superuser.execute("SET session_replication_role = replica")
+        await self.superuser.execute("DELETE FROM events WHERE workspace_id = $1 AND seq <= $2", self.chain.workspace_id, seq)
+        await self.superuser.execute(
+            "INSERT INTO chain_floor (workspace_id, company_id, seq, hash, archive_day, received_at) VALUES ($1, $2, $3, $4, $5, now())",
+            *(self.chain.workspace_id, self.chain.company_id, seq, hash or self.events[seq - 1].hash, date(2026, 1, 1)),
+        )
 
     async def audit(self) -> tuple[list[tuple[str, int, str]], Report]:
         report = Report(lambda _finding: None)
@@ -109,6 +119,25 @@ async def test_a_chain_that_postgres_lost_with_its_head_is_found(case: Case) -> 
     await case.announce(case.events)
     await case.superuser.execute("DELETE FROM chain_head WHERE workspace_id = $1", case.chain.workspace_id)
     assert await case.findings() == case.at(1, "seq")
+
+
+async def test_what_was_purged_may_still_be_on_the_topic(case: Case) -> None:
+    await case.announce(case.events)
+    await case.purge(4)
+    found, report = await case.audit()
+    assert (found, report.events) == ([], 6)
+
+
+async def test_a_chain_that_was_purged_wholly_may_still_be_on_the_topic(case: Case) -> None:
+    await case.announce(case.events)
+    await case.purge(6)
+    assert await case.findings() == []
+
+
+async def test_another_floor_than_the_topic_tells_is_found(case: Case) -> None:
+    await case.announce(case.events)
+    await case.purge(4, hash=bytes(32))
+    assert await case.findings() == case.at(4, "hash")
 
 
 async def test_a_head_that_was_set_back_is_found(case: Case) -> None:

@@ -137,5 +137,5 @@ async def purge(superuser: Superuser, events: Sequence[StoredEvent], partition: 
             "AND purged_at IS NULL RETURNING from_seq",
             *(workspace_id, last),
         )
-        for (first,) in sorted(firsts):
-            assert (await superuser.fetchrow("SELECT * FROM purge_events($1, $2, 1000000)", workspace_id, first))["removed"] > 0
+        for first in sorted(int(row[0]) for row in firsts):
+            assert await superuser.fetchval("SELECT removed FROM purge_events($1, $2, 1000000)", workspace_id, first) > 0
