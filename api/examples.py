@@ -216,6 +216,7 @@ def _bodies() -> dict[tuple[str, Any], Any]:
     return {
         ("get /internal/metrics", "array"): [family],
         ("get /v1/events/tail", "string"): f"id: {POSITION}\nevent: audit-event\ndata: {render(event(), verification=False).decode()}\n\n",
+        ("get /v1/exports/{id}/download", "string"): f"{render(event(), verification=True).decode()}\n",
         ("post /v1/events", "Event"): _shown(),
         ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
         ("post /v1/events/batch", "string"): "\n".join(lines),

@@ -70,8 +70,7 @@ class Exports:
         place = (export_id, caller.company_id, caller.workspace_id)
         times = (wish.start, wish.end)
         async with self._acting(caller, "create_export") as connection:
-            most = await self._gates.most_rows(connection, caller, wish)
-            await self._gates.check_window(connection, caller, wish, now)
+            most = await self._gates.admit(connection, caller, wish, now)
             await connection.execute(
                 self._sql["insert_job"],
                 *(*place, wish.source, wish.format, orjson.dumps(filters).decode(), *times, wish.limit, most),
@@ -85,11 +84,9 @@ class Exports:
         return job
 
     async def cancel(self, attempt: Attempt, caller: Principal, export_id: str) -> Job:
-        """For good. One that is cancelled stays as it is. Raises ``Conflict`` for one that has ended otherwise."""
+        """For good; one that has succeeded stays so."""
         async with self._acting(caller, "cancel_export") as connection:
             job = await self._hold(connection, caller, export_id)
-            if job.state in ("SUCCEEDED", "FAILED"):
-                raise Conflict(f"The export has {job.state.lower()}: there is nothing to cancel.")
             await connection.execute(self._sql["cancel"], caller.company_id, export_id, self._management.now())
             await self._write(connection, attempt, job, {"before": job.state})
             return await self._read(connection, caller, export_id)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from hashlib import sha256
 from typing import Any, Final
 
+from api.exports.table import HEADER
 from api.story import CREATED, CURSOR, LATER, WORKSPACE
 from schemas.event import StoredEvent
 from schemas.openapi import Json
@@ -38,12 +39,12 @@ FINDINGS: Final[dict[str, Json]] = {
 
 
 def contents() -> dict[str, dict[str, Any]]:
-    """What a download may be."""
-    text = {"schema": {"type": "string"}}
+    """What a download may be; of JSONL, ``api.examples`` has the example."""
+    text: Json = {"schema": {"type": "string"}}
     return {
-        "application/x-ndjson": {**text, "example": '{"id":"…","seq":1,…}\n'},
-        "text/csv": {**text, "example": "id,companyId,workspaceId,…\r\n"},
-        "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}, "example": "PAR1…"},
+        "application/x-ndjson": text,
+        "text/csv": {**text, "example": HEADER.decode()},
+        "application/vnd.apache.parquet": {"schema": {"type": "string", "format": "binary"}, "example": "PAR1"},
     }
 
 

@@ -23,32 +23,27 @@ class Gates:
     def __init__(self, sql: Mapping[str, str]) -> None:
         self._sql = sql
 
-    async def most_rows(self, connection: Connection, caller: Principal, wish: ExportWish) -> int | None:
-        """How many rows the export may have. Raises ``PlanRestricted`` and ``PlanLimitExceeded``."""
-        limits = PlanLimits.parse(orjson.loads(await connection.fetchval(self._sql["limits_of_company"], caller.company_id)))
-        if wish.source not in limits.export_sources:
-            raise PlanRestricted(f"The company's plan does not include exports of {wish.source}.")
-        if wish.limit is None:
-            return limits.export_rows
-        if limits.export_rows is not None and wish.limit > limits.export_rows:
-            raise PlanLimitExceeded(f"The company's plan allows exports of {limits.export_rows} rows.")
-        return wish.limit
+    async def admit(self, connection: Connection, caller: Principal, wish: ExportWish, now: int) -> int | None:
+        """How many rows the export may have. Raises ``PlanRestricted``, ``PlanLimitExceeded`` and ``RetentionWindowExceeded``."""
+        workspace = caller.workspace_id or wish.filters.workspace_id
+        ((limits, has_audit),) = await connection.fetch(self._sql["terms_of_company"], caller.company_id, workspace)
+        most = _most_rows(PlanLimits.parse(orjson.loads(limits)), wish)
+        if wish.source != "HOT" and wish.start is not None:
+            await self._check_window(connection, caller, wish.start, now, has_audit=has_audit)
+        return most
 
-    async def check_window(self, connection: Connection, caller: Principal, wish: ExportWish, now: int) -> None:
-        """Raise ``RetentionWindowExceeded`` where the export would have to begin before anything that can still be in an archive."""
-        if wish.source == "HOT" or wish.start is None:
-            return
+    async def _check_window(self, connection: Connection, caller: Principal, start: int, now: int, *, has_audit: bool) -> None:
+        """Raise where the export would have to begin before anything that can still be in an archive."""
         rows = await connection.fetch(self._sql["retention_of_company"], caller.company_id)
         terms = [(row["since"], Terms(row["hot_days"], row["archive_days"], row["cold_after_days"])) for row in rows]
         terms[0] = (FIRST_TIME, terms[0][1])  # a new company may ask for as much as an old one: there is just nothing there
-        workspace = caller.workspace_id or wish.filters.workspace_id
         earliest = History(terms).archived_since(now)
-        if earliest is not None and await connection.fetchval(self._sql["has_audit"], caller.company_id, workspace):
+        if earliest is not None and has_audit:
             of_audit = History([(since, each.of_audit()) for since, each in terms]).archived_since(now)
             earliest = earliest if of_audit is None else min(earliest, of_audit)
         if earliest is None:
             raise RetentionWindowExceeded("The company has no archive.")
-        if wish.start < earliest:
+        if start < earliest:
             raise RetentionWindowExceeded(f"No archive goes back that far: the earliest is of {time(earliest)}.")
 
     async def check_cold(self, connection: Connection, caller: Principal, job: Job, now: int) -> None:
@@ -61,6 +56,16 @@ class Gates:
         """Raise ``Conflict`` where events of the export are in neither place any more: it would not be whole."""
         if await connection.fetchval(self._sql["is_gone"], caller.company_id, job.id, *_times(job)):
             raise Conflict("Some of the export's events are past their retention and were removed: make a new export.")
+
+
+def _most_rows(limits: PlanLimits, wish: ExportWish) -> int | None:
+    if wish.source not in limits.export_sources:
+        raise PlanRestricted(f"The company's plan does not include exports of {wish.source}.")
+    if wish.limit is None:
+        return limits.export_rows
+    if limits.export_rows is not None and wish.limit > limits.export_rows:
+        raise PlanLimitExceeded(f"The company's plan allows exports of {limits.export_rows} rows.")
+    return wish.limit
 
 
 def _times(job: Job) -> tuple[int, int, int | None, int | None]:

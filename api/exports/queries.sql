@@ -1,16 +1,15 @@
 -- Exports (ops/docs/exports.md). $1 is the company, but where a job's id goes first.
 
--- name: limits_of_company
--- What the company's plan allows, its overrides over it.
-SELECT p.limits || c.overrides FROM company c JOIN plan p ON p.name = c.plan WHERE c.id = $1
+-- name: terms_of_company
+-- What the company's plan allows, its overrides over it; and whether an AUDIT workspace is among those that are asked for ($2: one, or null).
+SELECT p.limits || c.overrides AS limits,
+  EXISTS (SELECT FROM workspace w WHERE w.company_id = $1 AND w.kind = 'AUDIT' AND ($2::uuid IS NULL OR w.id = $2)) AS has_audit
+FROM company c JOIN plan p ON p.name = c.plan
+WHERE c.id = $1
 
 -- name: retention_of_company
 -- Which retention its events were received under, and since when.
 SELECT since, hot_days, archive_days, cold_after_days FROM company_retention WHERE company_id = $1 ORDER BY since
-
--- name: has_audit
--- Whether an AUDIT workspace is among those that are asked for ($2: one, or null).
-SELECT EXISTS (SELECT FROM workspace WHERE company_id = $1 AND kind = 'AUDIT' AND ($2::uuid IS NULL OR id = $2))
 
 -- name: insert_job
 -- A new export.
@@ -133,8 +132,12 @@ UPDATE export_job SET run = NULL,
 WHERE company_id = $1 AND id = $2 AND run = $3
 
 -- name: cancel
--- For good: a download that is under way finds that out and breaks off.
-UPDATE export_job SET state = 'CANCELED', reason = 'REQUESTED', run = NULL, finished_at = $3::timestamptz WHERE company_id = $1 AND id = $2
+-- For good: a download that is under way finds that out and breaks off. What has succeeded stays so.
+UPDATE export_job SET run = NULL,
+  state = CASE WHEN state = 'SUCCEEDED' THEN state ELSE 'CANCELED' END,
+  reason = CASE WHEN state = 'SUCCEEDED' THEN NULL ELSE 'REQUESTED' END,
+  finished_at = CASE WHEN state = 'SUCCEEDED' THEN finished_at ELSE $3::timestamptz END
+WHERE company_id = $1 AND id = $2
 
 -- name: scope
 -- Which events belong to an export, in its order.

@@ -33,7 +33,7 @@ from schemas.problems import (
 )
 
 router = APIRouter(prefix="/v1", tags=["exports"], route_class=AuditedRoute)
-download_router = APIRouter(prefix="/v1", tags=["exports"])
+reading_router = APIRouter(prefix="/v1", tags=["exports"])
 _OF_BODY: tuple[type[Problem], ...] = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
 _OF_PLAN: tuple[type[Problem], ...] = (PlanRestricted, PlanLimitExceeded, RetentionWindowExceeded)
 
@@ -65,14 +65,14 @@ async def create_export(request: Request, caller: Caller, attempt: AttemptOf, pa
     summary="Cancel an export",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(models.Export, ValidationFailed, NotFound, Conflict),
+    responses=answers.documented(models.Export, ValidationFailed, NotFound),
 )
 async def cancel_export(id: str, caller: Caller, attempt: AttemptOf, parts: PartsOf) -> Response:
-    """For good. A download that is under way is broken off within seconds."""
+    """For good. A download that is under way is broken off within seconds. One that has succeeded stays as it is."""
     return _shown(await parts.exports.cancel(attempt, caller, check_id(id)))
 
 
-@download_router.get(
+@reading_router.get(
     "/exports",
     summary="Exports, newest first",
     dependencies=[Depends(parameters.once)],
@@ -88,40 +88,13 @@ async def list_exports(asked: Annotated[ExportQuery, Query()], caller: Caller, p
     return answers.listed(placed, asked.limit, parts.cursors, bound, Job.shown)
 
 
-@download_router.get(
-    "/exports/{id}",
-    summary="An export",
-    dependencies=[Depends(parameters.none)],
-    response_class=Response,
-    responses=answers.documented(models.Export, ValidationFailed, NotFound),
-)
-async def get_export(id: str, caller: Caller, parts: PartsOf) -> Response:
-    """How far its download is, or how it ended."""
-    return _shown(await parts.exports.get(caller, check_id(id)))
-
-
-@download_router.get(
-    "/exports/{id}/manifest",
-    summary="What an export came to",
-    dependencies=[Depends(parameters.none)],
-    response_class=Response,
-    responses=answers.documented(models.Manifest, ValidationFailed, NotFound, Conflict),
-)
-async def get_manifest(id: str, caller: Caller, parts: PartsOf) -> Response:
-    """Once it succeeded: rows, size and SHA-256 of the file, and of each workspace the first and last link of its chain in it."""
-    job = await parts.exports.get(caller, check_id(id))
-    if job.result is None:
-        raise Conflict(f"The export is {job.state}: it has a manifest once a download has succeeded.")
-    return answers.json(orjson.dumps(job.manifest(job.result)))
-
-
 def _no_old_http(request: Request) -> None:
     """Without chunks, an answer that was broken off could look complete."""
     if request.scope.get("http_version") == "1.0":
         raise ValidationFailed("A download takes HTTP/1.1 at least.")
 
 
-@download_router.get(
+@reading_router.get(
     "/exports/{id}/download",
     name="export.download",
     summary="Download an export",
@@ -143,6 +116,33 @@ async def download_export(
     A company may download two exports at a time. A client that goes away or stops reading cancels the download, not the export.
     """
     return await parts.downloads.open(attempt, caller, check_id(id), offset=asked.offset, accepted=accept_encoding)
+
+
+@reading_router.get(
+    "/exports/{id}",
+    summary="An export",
+    dependencies=[Depends(parameters.none)],
+    response_class=Response,
+    responses=answers.documented(models.Export, ValidationFailed, NotFound),
+)
+async def get_export(id: str, caller: Caller, parts: PartsOf) -> Response:
+    """How far its download is, or how it ended."""
+    return _shown(await parts.exports.get(caller, check_id(id)))
+
+
+@reading_router.get(
+    "/exports/{id}/manifest",
+    summary="What an export came to",
+    dependencies=[Depends(parameters.none)],
+    response_class=Response,
+    responses=answers.documented(models.Manifest, ValidationFailed, NotFound, Conflict),
+)
+async def get_manifest(id: str, caller: Caller, parts: PartsOf) -> Response:
+    """Once it succeeded: rows, size and SHA-256 of the file, and of each workspace the first and last link of its chain in it."""
+    job = await parts.exports.get(caller, check_id(id))
+    if job.result is None:
+        raise Conflict(f"The export is {job.state}: it has a manifest once a download has succeeded.")
+    return answers.json(orjson.dumps(job.manifest(job.result)))
 
 
 def _shown(job: Job) -> Response:

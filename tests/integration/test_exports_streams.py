@@ -135,11 +135,19 @@ async def test_a_cancelled_download_is_cut_and_stays_cancelled(world: World, sup
     ]  # fmt: skip
 
 
-async def test_what_has_ended_can_not_be_cancelled(world: World) -> None:
-    export = await world.made(limit=1)
+async def test_what_has_succeeded_stays_so(world: World) -> None:
+    """Cancelled, or downloaded again by a client that goes away."""
+    export = await world.made()
     await world.get(f"/{export}/download")
+    manifest = (await world.get(f"/{export}/manifest")).json()
     answer = await world.api.post(f"/v1/exports/{export}/cancel", headers=world.key())
-    assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
+    assert (answer.status_code, answer.json()["status"]) == (200, "SUCCEEDED")
+    async with slow(world, export) as client:
+        await client.head()
+    async with asyncio.timeout(SECONDS):
+        while await world.superuser.fetchval("SELECT run IS NOT NULL FROM export_job WHERE id = $1", export):
+            await asyncio.sleep(0.02)
+    assert (await world.get(f"/{export}/manifest")).json() == manifest
 
 
 async def test_a_company_downloads_two_at_a_time(world: World) -> None:
