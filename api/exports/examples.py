@@ -33,8 +33,8 @@ OF_OPERATION: Final[dict[str, Json]] = {
 }
 """Answers that are not as others of their shape."""
 FINDINGS: Final[dict[str, Json]] = {
-    "post /v1/exports": {"field": "from", "message": "is required where source is ARCHIVED"},
-    "get /v1/exports/{id}/download": {"field": "offset", "message": "Input should be greater than or equal to 0"},
+    "post /v1/exports": {"field": "format", "message": "Field required"},
+    "get /v1/exports/{id}/download": {"field": "limit", "message": "Extra inputs are not permitted"},
 }
 
 
