@@ -1,7 +1,7 @@
 """Rows of ``events`` straight into lines of JSONL: byte for byte what ``schemas.view.render`` gives (a property test compares them).
 
-One event at a time through a ``StoredEvent`` costs 11 µs with verification, this way 4 µs: most of it was making objects that are
-taken apart at once, a call of orjson for each word, and the hex of each hash by itself. What is left is one format string.
+One event through a ``StoredEvent`` takes 10 µs with verification, 8 without; this way 3.4 and 1.9. What was dear: making an object
+that is taken apart at once, a call of orjson for each word, and reading a column by its number each time it is needed.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from typing import Any
 
 import orjson
 
+from ops.rows import EVENT_COLUMNS
 from schemas.event import SALT_BYTES, StoredEvent, format_time
 from schemas.topics import Region
 from schemas.view import render
 
 _NULL = b"null"
-_ABSENT = bytes(32)
-_SALT_DIGITS = 2 * SALT_BYTES
+_ABSENT = b"0" * 64
+_COLUMNS = EVENT_COLUMNS.count(",") + 1
 _EVENT = (
     b'{"id":"%b","companyId":"%b","workspaceId":"%b","projectId":%b,"tenantId":%b,"dataRegion":"%b","seq":%d,'
     b'"timestamp":"%b%06dZ","receivedAt":"%b%06dZ","category":%b,"action":%b,"outcome":%b,'
@@ -43,48 +44,48 @@ def of_rows(rows: Sequence[Any], region: Region, *, verification: bool) -> bytes
     company, workspace, data_region = str(rows[0][6]).encode(), str(rows[0][7]).encode(), region.value.encode()
     pieces: list[bytes] = []
     for row in rows:
-        happened, fraction = divmod(row[11], 1_000_000)
-        received, received_fraction = divmod(row[12], 1_000_000)
-        project, tenant, outcome, erased = row[8], row[9], row[15], row[21]
-        sealed = row[17:21]
+        (
+            seq, prev_hash, own_hash, _offset, _index, event_id, _company, _workspace, project, tenant, trace, at, received,
+            category, action, outcome, commitments, actor, resource, context, metadata, erased,
+        ) = row[:_COLUMNS]  # fmt: skip
         pieces.append(
             _EVENT
             % (
-                str(row[5]).encode(),
+                str(event_id).encode(),
                 company,
                 workspace,
-                _NULL if project is None else b'"%b"' % str(project).encode(),
+                _NULL if project is None else _text(str(project)),
                 _NULL if tenant is None else _text(tenant),
                 data_region,
-                row[0],
-                _second(happened),
-                fraction,
-                _second(received),
-                received_fraction,
-                _text(row[13]),
-                _text(row[14]),
+                seq,
+                _second(at // 1_000_000),
+                at % 1_000_000,
+                _second(received // 1_000_000),
+                received % 1_000_000,
+                _text(category),
+                _text(action),
                 _NULL if outcome is None else _text(outcome),
-                *[_NULL if each is None else each[SALT_BYTES:] for each in sealed],
-                row[10].hex.encode(),
-                hexlify(row[1]),
-                hexlify(row[2]),
+                _NULL if actor is None else actor[SALT_BYTES:],
+                _NULL if resource is None else resource[SALT_BYTES:],
+                _NULL if context is None else context[SALT_BYTES:],
+                _NULL if metadata is None else metadata[SALT_BYTES:],
+                hexlify(trace.bytes),
+                hexlify(prev_hash),
+                hexlify(own_hash),
             )
         )
         if erased is not None:
             pieces.append(b',"erasedAt":"%b"' % format_time(erased).encode())
         if verification:
-            pieces.append(_VERIFICATION % (*_commitments(row[16]), *[_salt(each) for each in sealed]))
+            digits = hexlify(commitments)
+            of_groups = (_commitment(digits[:64]), _commitment(digits[64:128]), _commitment(digits[128:192]), _commitment(digits[192:]))
+            pieces.append(_VERIFICATION % (*of_groups, _salt(actor), _salt(resource), _salt(context), _salt(metadata)))
         pieces.append(b"}\n")
     return b"".join(pieces)
 
 
-def _commitments(joined: bytes) -> list[bytes]:
-    digits = hexlify(joined)
-    parts = (digits[:64], digits[64:128], digits[128:192], digits[192:])
-    return [_NULL if part == _NO_DIGITS else b'"%b"' % part for part in parts]
-
-
-_NO_DIGITS = hexlify(_ABSENT)
+def _commitment(digits: bytes) -> bytes:
+    return _NULL if digits == _ABSENT else b'"%b"' % digits
 
 
 def _salt(sealed: bytes | None) -> bytes:

@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -29,6 +30,8 @@ from ops.auth import Principal
 from ops.db import open_pool
 from ops.local.environment import Role
 from ops.metrics import Metrics
+from ops.verify.files import Verdict
+from ops.verify.files import check as verify
 from schemas.event import StoredEvent, format_time
 from schemas.keys import Scope
 from schemas.plans import PlanLimits
@@ -89,6 +92,24 @@ async def test_an_export_is_what_was_stored_byte_for_byte(world: World, superuse
     ]
     entries = [(entry.action, entry.outcome, entry.target["id"]) for entry in await told(superuser, world.tenant.id)]
     assert entries == [("export.create", "SUCCESS", export), ("export.download", "SUCCESS", export)]
+
+
+@pytest.mark.parametrize(
+    "wish",
+    [{}, {"limit": 40}, {"filters": {"tenantId": "=cmd"}}, {"format": "CSV"}, {"format": "PARQUET"}, {"verification": False}],
+    ids=str,
+)
+async def test_hyrelog_verify_takes_it_with_its_manifest(world: World, tmp_path: Path, wish: dict[str, Any]) -> None:
+    """And finds a line that was taken out."""
+    export = await world.made(**wish)
+    file, manifest = tmp_path / "export", tmp_path / "export.manifest.json"
+    file.write_bytes(content := (await world.get(f"/{export}/download")).content)
+    manifest.write_bytes((await world.get(f"/{export}/manifest")).content)
+    checked = verify(file, manifest=None, filtered=False, advance=lambda _: None)
+    expected = Verdict.INTACT if wish.get("verification", True) else Verdict.UNKNOWN
+    assert checked.verdict is expected, [checked.words, *checked.sentences()]
+    file.write_bytes(b"".join(line for number, line in enumerate(content.splitlines(keepends=True)) if number != 3))
+    assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.BROKEN
 
 
 async def test_what_is_stored_later_is_not_in_it(world: World, superuser: Database) -> None:

@@ -100,7 +100,7 @@ async def world_of(
 
 
 def _event(chain: Chain, at: int) -> StoredEvent:
-    return chain.event(id=event_id(at), at=at, received_at=at + 7, metadata=METADATA, tenant_id="=cmd" if at % 2 else "cust, 1")
+    return chain.event(id=event_id(at), at=at, received_at=at + 7, metadata=METADATA, tenant_id="=cmd" if (at // SECOND) % 2 else "cust, 1")
 
 
 def in_order(events: Sequence[StoredEvent]) -> list[StoredEvent]:
