@@ -6,6 +6,7 @@ import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -34,6 +35,14 @@ class Started:
     job: Job
     id: UUID
     scope: Sequence[Run]
+
+
+class Pulse(Enum):
+    """Whether a download goes on. SUPERSEDED: it was cancelled, or another one has taken its place."""
+
+    GOES_ON = auto()
+    SUPERSEDED = auto()
+    KEY_ENDED = auto()
 
 
 class Exports:
@@ -110,11 +119,14 @@ class Exports:
             await self._write(connection, attempt, job, {"offset": offset})
         return Started(job, run, [Run(str(row["workspace_id"]), row["from_seq"], row["to_seq"]) for row in rows])
 
-    async def beat(self, caller: Principal, started: Started, rows: int) -> bool:
-        """Say that a download is alive and how many rows it has come to; ``False`` when it has to stop."""
+    async def beat(self, caller: Principal, started: Started, rows: int) -> Pulse:
+        """Say that a download is alive and how many rows it has come to."""
+        place = (caller.company_id, started.job.id, started.id)
         async with self._acting(caller, "beat") as connection:
-            found = await connection.fetchval(self._sql["beat"], caller.company_id, started.job.id, started.id, rows)
-        return found is not None
+            has_key: bool | None = await connection.fetchval(self._sql["beat"], *place, rows, caller.key_id)
+        if has_key is None:
+            return Pulse.SUPERSEDED
+        return Pulse.GOES_ON if has_key else Pulse.KEY_ENDED
 
     async def succeed(self, caller: Principal, started: Started, rows: int, truncated: bool, result: Result) -> bool:
         """Write down that a download is complete; ``False`` when it was cancelled or another one has taken its place."""

@@ -13,7 +13,7 @@ from typing import Final, TypeVar
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from api.exports.actions import Exports, Started
+from api.exports.actions import Exports, Pulse, Started
 from api.exports.archive import ArchiveUnreadable
 from api.exports.content import Content
 from api.exports.rows import MEDIA_TYPES
@@ -85,17 +85,13 @@ class Download(Response):
     async def _run(self, receive: Receive, send: Send) -> None:
         """Pour it out, unless something else happens first. Raises ``_Stopped``."""
         pouring = asyncio.create_task(self._pour(send))
-        watches = {
-            asyncio.create_task(_disconnected(receive)): _Stopped("CANCELED", "CLIENT_GONE"),
-            asyncio.create_task(self._beat()): _Stopped(None, "SUPERSEDED"),
-            asyncio.create_task(self._stopping.wait()): _Stopped("FAILED", "INTERRUPTED"),
-        }
+        watches = [asyncio.create_task(watch) for watch in (self._beat(), _disconnected(receive), self._stop())]
         try:
             await asyncio.wait({pouring, *watches}, return_when=asyncio.FIRST_COMPLETED)
-            if pouring.done():
-                pouring.result()
-                return
-            raise next(stopped for task, stopped in watches.items() if task.done())
+            for task in (pouring, *watches):  # a watch that ends raises
+                if task.done():
+                    task.result()
+                    return
         except ArchiveUnreadable:
             raise _Stopped("FAILED", "ARCHIVE_UNREADABLE") from None
         except EventsGone:
@@ -131,12 +127,18 @@ class Download(Response):
         await send({"type": "http.response.body", "body": b""})
 
     async def _beat(self) -> None:
-        """Until the download has to stop."""
         while True:
             await asyncio.sleep(BEAT_SECONDS)
             with suppress(Unavailable):
-                if not await self._exports.beat(self._caller, self._started, self._content.rows):
-                    return
+                pulse = await self._exports.beat(self._caller, self._started, self._content.rows)
+                if pulse is Pulse.SUPERSEDED:
+                    raise _Stopped(None, "SUPERSEDED")
+                if pulse is Pulse.KEY_ENDED:
+                    raise _Stopped("CANCELED", "KEY_ENDED")
+
+    async def _stop(self) -> None:
+        await self._stopping.wait()
+        raise _Stopped("FAILED", "INTERRUPTED")
 
     def _own_headers(self) -> list[tuple[bytes, bytes]]:
         job = self._started.job
@@ -179,6 +181,7 @@ async def _tell(send: Send, told: bytes) -> None:
 async def _disconnected(receive: Receive) -> None:
     while (await receive())["type"] != "http.disconnect":
         pass
+    raise _Stopped("CANCELED", "CLIENT_GONE")
 
 
 def _nothing() -> None:

@@ -59,6 +59,7 @@ class Export(_Asked):
         Literal[
             "CLIENT_GONE",
             "CLIENT_STALLED",
+            "KEY_ENDED",
             "REQUESTED",
             "EVENTS_GONE",
             "ARCHIVE_UNREADABLE",
@@ -68,7 +69,10 @@ class Export(_Asked):
             "INTERNAL_ERROR",
         ]
         | None
-    ) = Field(description="Why it failed or was cancelled. EVENTS_GONE: past their retention. INTERRUPTED: our server was stopped.")
+    ) = Field(
+        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. KEY_ENDED: revoked or expired meanwhile. "
+        "INTERRUPTED: our server was stopped."
+    )
     limit: int | None
     csv_raw: bool
     verification: bool

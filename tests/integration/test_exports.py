@@ -6,7 +6,7 @@ import csv
 import gzip
 import io
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -178,7 +178,10 @@ async def test_a_download_goes_on_where_it_broke_off(world: World, form: str) ->
 async def test_the_content_is_encoded_as_its_client_wishes(world: World) -> None:
     export = await world.made()
     expected = lines(world.stored())
-    decode = {"gzip": gzip.decompress, "zstd": lambda body: zstandard.ZstdDecompressor().stream_reader(body).read()}
+    decode: dict[str, Callable[[bytes], bytes]] = {
+        "gzip": gzip.decompress,
+        "zstd": lambda body: zstandard.ZstdDecompressor().stream_reader(body).read(),
+    }
     for header, coding in (("gzip", "gzip"), ("gzip;q=0.5, zstd", "zstd"), ("zstd;q=0.5, gzip", "gzip"), ("br, zstd;q=0", None)):
         async with world.api.stream("GET", f"/v1/exports/{export}/download", headers=world.key() | {"Accept-Encoding": header}) as answer:
             body = b"".join([piece async for piece in answer.aiter_raw()])
@@ -230,14 +233,15 @@ async def test_filters_let_through_what_the_query_finds(servers: LocalStack, sup
 
 async def test_times_bound_an_export(world: World) -> None:
     start, end = world.events[0][5].timestamp, world.events[0][9].timestamp
-    exported = await world.exported(**{"from": format_time(start), "to": format_time(end)})
+    exported = await world.exported(None, **{"from": format_time(start), "to": format_time(end)})
     assert exported == lines([event for event in world.stored() if start <= event.timestamp < end])
 
 
 async def test_what_has_left_the_database_is_read_from_the_archive_byte_for_byte(world: World, archive: Archive) -> None:
     """Made before or after it was purged; and filters judge it the same."""
     await world.archive(archive)
-    both, hot = {"source": "HOT_AND_ARCHIVED"}, await world.made()
+    hot = await world.made()
+    both: dict[str, Any] = {"source": "HOT_AND_ARCHIVED"}
     before = await world.made(**both)
     filtered = {**both, "filters": {"tenantId": "=cmd", "q": "ada"}}
     expected = await world.exported(**filtered)

@@ -116,17 +116,17 @@ async def test_what_no_archive_goes_back_to_is_refused(servers: LocalStack, supe
     for source in ("ARCHIVED", "HOT_AND_ARCHIVED"):
         for workspace, days in ((0, 180), (None, 365)):
             for allowed, start in ((True, days - 7), (False, days)):
-                wish = {"source": source, "from": format_time(world.since - start * DAY_MICROS), "to": end}
+                wish: dict[str, Any] = {"source": source, "from": format_time(world.since - start * DAY_MICROS), "to": end}
                 answer = await world.create(workspace, **wish)
                 assert answer.status_code == (202 if allowed else 403), (workspace, start)
                 assert allowed or answer.json()["code"] == "RETENTION_WINDOW_EXCEEDED"
-    assert (await world.create(**{"from": "2001-01-01T00:00:00Z"})).status_code == 202
+    assert (await world.create(None, **{"from": "2001-01-01T00:00:00Z"})).status_code == 202
 
 
 async def test_cold_archives_have_to_be_restored_first(world: World, archive: Archive) -> None:
     """At the creation, and again before the first byte; but not those that the export would not be read from."""
     part = await world.archive(archive)
-    both = {"source": "HOT_AND_ARCHIVED"}
+    both: dict[str, Any] = {"source": "HOT_AND_ARCHIVED"}
     made = await world.made(**both)
     await world.superuser.execute("UPDATE archive_part SET is_cold_archived = true, cold_archive_key = key WHERE id = $1", part)
     assert (await world.create(**both)).status_code == 202  # all of it is hot still

@@ -120,6 +120,19 @@ async def test_a_client_that_goes_away_cancels_its_download_and_may_come_back(wo
     assert (await world.job(export))["status"] == "SUCCEEDED"
 
 
+async def test_a_revoked_key_ends_its_download(world: World, superuser: Database) -> None:
+    """Within seconds, as everything it can do."""
+    export = await world.made()
+    async with slow(world, export) as client:
+        await client.head()
+        await superuser.execute("UPDATE api_key SET revoked_at = now() WHERE company_id = $1 AND workspace_id IS NULL", world.tenant.id)
+        async with asyncio.timeout(SECONDS):
+            while (reason := await superuser.fetchval("SELECT reason FROM export_job WHERE id = $1", export)) is None:
+                await asyncio.sleep(0.02)
+        assert reason == "KEY_ENDED"
+        assert not (await client.rest()).endswith(LAST_CHUNK)
+
+
 async def test_a_cancelled_download_is_cut_and_stays_cancelled(world: World, superuser: Database) -> None:
     export = await world.made()
     async with slow(world, export) as client:

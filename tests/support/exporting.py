@@ -41,7 +41,7 @@ class World:
         return {"Authorization": f"Bearer {key}"}
 
     @property
-    def window(self) -> dict[str, str]:
+    def window(self) -> dict[str, Any]:
         """``from`` and ``to`` around all events."""
         return {"from": format_time(self.since), "to": format_time(self.since + DAY_MICROS)}
 

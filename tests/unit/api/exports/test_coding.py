@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+from collections.abc import Callable
 
 import pytest
 import zstandard
@@ -11,7 +12,11 @@ from hypothesis import strategies as st
 
 from api.exports.coding import chosen, coder
 
-DECODE = {"identity": bytes, "gzip": gzip.decompress, "zstd": lambda body: zstandard.ZstdDecompressor().stream_reader(body).read()}
+DECODE: dict[str, Callable[[bytes], bytes]] = {
+    "identity": bytes,
+    "gzip": gzip.decompress,
+    "zstd": lambda body: zstandard.ZstdDecompressor().stream_reader(body).read(),
+}
 
 
 @pytest.mark.parametrize(

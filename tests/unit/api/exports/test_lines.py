@@ -17,7 +17,7 @@ from schemas.view import render
 
 IDS = st.uuids()
 TIMES = st.integers(FIRST_TIME, LAST_TIME)
-TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=("Cs",)), max_size=20)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=20)
 GROUPS = st.dictionaries(TEXTS, TEXTS | st.integers(-100, 100) | st.none(), max_size=3).map(canonical)
 
 
