@@ -277,4 +277,6 @@ class Metrics:
             registry=to,
         )
         self.export_downloads = Gauge("hyrelog_export_downloads", "How many exports are being downloaded?", ("region",), registry=to)
-        self.export_ended = Counter("hyrelog_export_ended_downloads", "How did downloads end?", ("status", "region"), registry=to)
+        self.export_ended = Counter(
+            "hyrelog_export_ended_downloads", "How did downloads end, and why?", ("status", "reason", "region"), registry=to
+        )

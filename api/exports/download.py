@@ -64,12 +64,12 @@ class Download(Response):
         region = self._caller.region
         under_way = self._metrics.export_downloads.labels(region)
         under_way.inc()
-        ended = "FAILED"
+        ended = ("FAILED", "INTERRUPTED")
         try:
             await self._run(receive, send)
-            ended = "SUCCEEDED"
+            ended = ("SUCCEEDED", "")
         except _Stopped as stopped:
-            ended = stopped.state or "CANCELED"
+            ended = (stopped.state or "CANCELED", stopped.reason)
             _LOG.warning("download broken off", export=self._started.job.id, reason=stopped.reason)
             if stopped.state is not None:
                 with suppress(Unavailable):  # then it will be found dead
@@ -78,7 +78,7 @@ class Download(Response):
             scope.get("extensions", {}).get(ABORT, {}).get("call", _nothing)()
         finally:
             under_way.dec()
-            self._metrics.export_ended.labels(ended, region).inc()
+            self._metrics.export_ended.labels(*ended, region).inc()
             for origin, count in self._content.origins.items():
                 self._metrics.export_rows.labels(self._started.job.wish.format, origin, region).inc(count)
 

@@ -27,7 +27,7 @@ class Alert(NamedTuple):
 
 def alerts(of: Metrics) -> tuple[Alert, ...]:
     """All rules."""
-    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of), *_tail(of))
+    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of), *_tail(of), *_exports(of))
 
 
 def _ingest(of: Metrics) -> Iterator[Alert]:
@@ -204,6 +204,17 @@ def _tail(of: Metrics) -> Iterator[Alert]:
     away, holes = f"{level(of.tail_away, 'region')} > 0", moved(of.tail_restarts, "region", "reason", of='reason!="consumer"')
     yield Alert("HyrelogTailAway", away, "2m", WARNING, "Tails of {{ $labels.region }} can't read the events topic", "tail-away")
     yield Alert("HyrelogTailHoles", holes, "0m", WARNING, "Tails of {{ $labels.region }} met {{ $labels.reason }}", "tail-holes")
+
+
+def _exports(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogExportsBroken",
+        moved(of.export_ended, "region", "reason", of='reason=~"ARCHIVE_UNREADABLE|INTERNAL_ERROR"'),
+        "0m",
+        CRITICAL,
+        "Exports of {{ $labels.region }} are broken off: {{ $labels.reason }}",
+        "exports-broken",
+    )
 
 
 def rules(of: Metrics) -> str:

@@ -231,7 +231,7 @@ def _exports(of: Metrics) -> Row:
         (
             _panel("Rows exported", "cps", _rate(of.export_rows, "format", "origin", "region")),
             _panel("Exports being downloaded", "short", _level(of.export_downloads, "region", how="sum")),
-            _panel("Downloads ended", "cps", _rate(of.export_ended, "status", "region")),
+            _panel("Downloads ended", "cps", _rate(of.export_ended, "status", "reason", "region")),
         ),
     )
 
