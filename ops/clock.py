@@ -18,6 +18,22 @@ class Clock(Protocol):
         ...
 
 
+class MovedClock:
+    """Another clock, moved by so many microseconds."""
+
+    def __init__(self, clock: Clock, micros: int) -> None:
+        self._clock = clock
+        self._micros = micros
+
+    def micros(self) -> int:
+        """Microseconds since 1970 UTC, moved."""
+        return self._clock.micros() + self._micros
+
+    def monotonic(self) -> float:
+        """Seconds since some fixed moment, as ever."""
+        return self._clock.monotonic()
+
+
 class SystemClock:
     """The machine's clocks."""
 

@@ -45,6 +45,16 @@ WEBHOOK_POINTS: Final = (
 
 ARCHIVE_POINTS: Final = ("archive_page_written", "archive_events_written", "archive_keys_written", "archive_recorded")
 """In the archive sink."""
+JOB_POINTS: Final = (
+    "job_claimed",
+    "job_before_finish",
+    "marking_before_commit",
+    "marking_committed",
+    "archival_sent",
+    "verification_walked",
+    "verification_recorded",
+)
+"""In the scheduler, and its jobs up to verification."""
 
 
 class FaultPoints:
@@ -57,7 +67,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS, ARCHIVE_POINTS):
+        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS, ARCHIVE_POINTS, JOB_POINTS):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

@@ -14,6 +14,8 @@ _CHUNK_EVENTS = (1, 5, 10, 50, 100, 250, 500, 1000, 2500, 5000)
 _ARCHIVE_SECONDS = (0.05, 0.1, 0.5, 1, 5, 15, 60, 180, 600, 1800)
 _BYTES = tuple(4.0**power for power in range(4, 13))
 
+_JOB_SECONDS = (0.1, 1, 10, 60, 300, 900, 3600, 4 * 3600, 12 * 3600)
+
 PARTITION = ("region", "partition")
 
 
@@ -32,6 +34,7 @@ class Metrics:
         self._webhooks(registry)
         self._exports(registry)
         self._archive(registry)
+        self._jobs(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
         self.request_seconds = Histogram(
@@ -238,6 +241,24 @@ class Metrics:
         )
         self.archive_retries = Counter(
             "hyrelog_archive_retries", "How often was a part tried again, by error?", (*region, "error"), registry=to
+        )
+
+    def _jobs(self, to: CollectorRegistry) -> None:
+        job = ("region", "job")
+        self.job_runs = Counter(
+            "hyrelog_job_runs", "How many runs of jobs ended, and how (SUCCEEDED, FAILED, LOST)?", (*job, "result"), registry=to
+        )
+        self.job_seconds = Histogram("hyrelog_job_seconds", "How long do they take?", job, buckets=_JOB_SECONDS, registry=to)
+        self.job_success_at = Gauge(
+            "hyrelog_job_last_success_timestamp_seconds", "When did the job last succeed, in seconds since 1970?", job, registry=to
+        )
+        self.job_failing = Gauge("hyrelog_job_failing", "Did its last run fail (1)?", job, registry=to)
+        self.job_overdue = Gauge("hyrelog_job_overdue_seconds", "For how long is it due, and nobody runs it?", job, registry=to)
+        self.archive_unverified = Gauge(
+            "hyrelog_archive_verification_failed_parts", "How many archived parts did not pass verification?", ("region",), registry=to
+        )
+        self.archive_verified = Counter(
+            "hyrelog_archive_verified_events", "How many archived events were verified?", ("region",), registry=to
         )
 
     def _tail(self, to: CollectorRegistry) -> None:

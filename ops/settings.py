@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ops.addresses import Exemption, Network, exemption, network
+from ops.schedule import Schedule
 from schemas.topics import REGIONS, Region
 
 # Values printed in documentation and tutorials, this product's predecessor included.
@@ -208,6 +209,16 @@ class Settings(DatabaseSettings):
     scheduler_http_port: int = Field(
         default=0, ge=0, le=65535, description="Port of the scheduler's health and metrics; 0 takes a free one."
     )
+    job_schedules: Annotated[dict[str, str], NoDecode] = Field(
+        default_factory=dict, description="`name=cron expression; …`, in UTC: when jobs are run, where not as by default."
+    )
+    scheduler_lease_seconds: float = Field(
+        default=60.0,
+        gt=0,
+        description="After so long without a sign of life a job is anybody's. Clocks may differ by less.",
+    )
+    scheduler_retry_seconds: float = Field(default=900.0, gt=0, description="A job that failed is tried again so soon.")
+    scheduler_poll_seconds: float = Field(default=5.0, gt=0, description="How often a scheduler looks for jobs that are due.")
 
     # --- object store ------------------------------------------------------------------------
     s3_endpoint: str | None = Field(default=None, description="URL of an S3 store other than AWS.")
@@ -255,6 +266,14 @@ class Settings(DatabaseSettings):
         if isinstance(value, str):
             return tuple(part.strip() for part in value.split(",") if part.strip())
         return value
+
+    @field_validator("job_schedules", mode="before")
+    @classmethod
+    def _split_schedules(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in value.split(";") if part.strip()]
+        return {name.strip(): Schedule.parse(expression).expression for name, _, expression in pairs}
 
     @field_validator("webhook_secret_encryption_key", "webhook_secret_encryption_key_previous", "archive_key", "archive_key_previous")
     @classmethod

@@ -1,4 +1,4 @@
-"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay, the sinks."""
+"""Our own processes: the gateway with both HTTP apps, the chain workers, the audit relay, the scheduler, the sinks."""
 
 from __future__ import annotations
 
@@ -60,6 +60,23 @@ def relay(state: State) -> Part:
         ports=("relay",),
         environ=environ,
         stop_seconds=20.0,
+    )
+
+
+def scheduler(state: State) -> Part:
+    """What runs the daily and weekly jobs."""
+
+    def environ() -> dict[str, str]:
+        return inherited() | service_environ(state, Role.SCHEDULER) | {"SCHEDULER_HTTP_PORT": str(state.port("scheduler"))}
+
+    return Part(
+        name="scheduler",
+        command=lambda: [sys.executable, "-m", "ops", "scheduler"],
+        ready=lambda: http_answers(state.port("scheduler"), "/health", status=200),
+        cwd=_ROOT,
+        ports=("scheduler",),
+        environ=environ,
+        stop_seconds=25.0,
     )
 
 

@@ -30,7 +30,7 @@ class Stack:
         running = _highest_worker(state)
         count = workers or running or 1
         parts = [kafka.part(state), postgres.part(state), s3.part(state), apps.gateway(state), apps.relay(state)]
-        parts += [apps.search(state), apps.webhooks(state), apps.archive(state)]
+        parts += [apps.search(state), apps.webhooks(state), apps.archive(state), apps.scheduler(state)]
         parts += [apps.worker(state, number) for number in range(1, max(count, running) + 1)]
         self._surplus = [f"worker-{number}" for number in range(count + 1, running + 1)]
         parts += [apps.supervisor(state)] if supervise else []

@@ -27,7 +27,10 @@ class Alert(NamedTuple):
 
 def alerts(of: Metrics) -> tuple[Alert, ...]:
     """All rules."""
-    return (*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of), *_webhooks(of), *_tail(of), *_exports(of))
+    return (
+        *(*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of)),
+        *(*_webhooks(of), *_archive(of), *_jobs(of), *_tail(of), *_exports(of)),
+    )
 
 
 def _ingest(of: Metrics) -> Iterator[Alert]:
@@ -197,6 +200,56 @@ def _webhooks(of: Metrics) -> Iterator[Alert]:
         WARNING,
         "Dispatchers of {{ $labels.region }} die or freeze in the midst of deliveries",
         "webhooks-interrupted",
+    )
+
+
+def _archive(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogArchiveNotVerified",
+        f"{level(of.archive_unverified, 'region')} > 0",
+        "0m",
+        CRITICAL,
+        "Archived parts of {{ $labels.region }} are not what was written",
+        "archive-not-verified",
+    )
+    yield Alert(
+        "HyrelogArchiveConflict",
+        moved(of.archive_conflicts, "region"),
+        "0m",
+        CRITICAL,
+        "Something that is not ours stands in the bucket of {{ $labels.region }} under the name of a part",
+        "archive-conflict",
+    )
+    yield Alert(
+        "HyrelogArchiveRefused",
+        moved(of.archive_refused, "region"),
+        "0m",
+        CRITICAL,
+        "Events of {{ $labels.region }} are not as they were marked, and are not archived",
+        "archive-refused",
+    )
+    yield Alert(
+        "HyrelogArchiveRetried",
+        f"{rate(of.archive_retries, 'region', 'error', window='5m')} > 0.05",
+        "15m",
+        WARNING,
+        "The archive sink of {{ $labels.region }} can't go on: {{ $labels.error }}",
+        "archive-retried",
+    )
+
+
+def _jobs(of: Metrics) -> Iterator[Alert]:
+    job = "{{ $labels.job }} of {{ $labels.region }}"
+    yield Alert("HyrelogJobFailed", f"{level(of.job_failing, 'region', 'job')} > 0", "0m", WARNING, f"{job} failed", "job-failed")
+    overdue = f"{level(of.job_overdue, 'region', 'job', how='min')} > 3600"
+    yield Alert("HyrelogJobOverdue", overdue, "0m", WARNING, f"{job} is due, and nobody runs it", "job-overdue")
+    yield Alert(
+        "HyrelogJobLost",
+        moved(of.job_runs, "region", "job", of='result="LOST"'),
+        "0m",
+        WARNING,
+        f"{job} was taken over from a process that was frozen",
+        "job-overdue",
     )
 
 

@@ -46,6 +46,8 @@ def rows(of: Metrics) -> tuple[Row, ...]:
         _sinks(of),
         _sink_trouble(of),
         _webhooks(of),
+        _archive(of),
+        _jobs(of),
         _tail(of),
         _exports(of),
     )
@@ -210,6 +212,38 @@ def _webhooks(of: Metrics) -> Row:
     )
 
 
+def _archive(of: Metrics) -> Row:
+    events = (_rate(of.archived_events, "region", called="archived"), _rate(of.archive_verified, "region", called="verified"))
+    trouble = (
+        _rate(of.archive_retries, "region", "error", called="retried"),
+        _rate(of.archive_conflicts, "region", called="name taken"),
+        _rate(of.archive_refused, "region", called="not as marked"),
+    )
+    return Row(
+        "Archive",
+        (
+            _panel("Events", "cps", *events),
+            _panel("Parts that wait", "short", _level(of.archive_waiting, "region", how="sum")),
+            _panel("Time of a part", "s", *_quantiles(of.archive_seconds, "region")),
+            _panel("Parts that did not pass verification", "short", _level(of.archive_unverified, "region")),
+            _panel("Archive: what went wrong", "cps", *trouble),
+        ),
+    )
+
+
+def _jobs(of: Metrics) -> Row:
+    return Row(
+        "Jobs",
+        (
+            _panel("Runs", "cps", _rate(of.job_runs, "job", "result", "region")),
+            _panel("Time of a run", "s", *_quantiles(of.job_seconds, "job", "region")),
+            _panel("Last success", "dateTimeFromNow", _milliseconds(of.job_success_at, "job", "region")),
+            _panel("Failed last", "short", _level(of.job_failing, "job", "region")),
+            _panel("Due, and nobody runs it", "s", _level(of.job_overdue, "job", "region", how="min")),
+        ),
+    )
+
+
 def _tail(of: Metrics) -> Row:
     return Row(
         "Tail",
@@ -251,6 +285,11 @@ def _rate(counter: Counter, *by: str, called: str = "") -> Line:
 
 def _level(gauge: Gauge, *by: str, how: str = "max", called: str = "") -> Line:
     return _line(level(gauge, *by, of=_chosen(by), how=how), gauge, by, called)
+
+
+def _milliseconds(gauge: Gauge, *by: str) -> Line:
+    """Of a time in seconds, as Grafana takes dates."""
+    return _line(f"{level(gauge, *by, of=_chosen(by))} * 1000", gauge, by)
 
 
 def _observed(histogram: Histogram, *by: str) -> Line:

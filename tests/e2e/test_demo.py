@@ -93,7 +93,7 @@ def test_gateway_and_worker_come_back_after_a_kill(demo: Demo) -> None:
 
 def test_everything_killed_at_once_is_healed_by_the_next_run(demo: Demo) -> None:
     before = _seqs(demo.tell())
-    for name in ("supervisor", "gateway", "relay", "search", "webhooks", "worker-1", "kafka", "postgres", "s3"):
+    for name in ("supervisor", "gateway", "relay", "search", "webhooks", "archive", "scheduler", "worker-1", "kafka", "postgres", "s3"):
         demo.stack.kill(name)
     assert _seqs(demo.tell()) == [seq + 3 for seq in before]
 

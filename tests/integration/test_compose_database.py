@@ -19,7 +19,7 @@ from schemas.topics import REGIONS, Region
 from tests.support.stack import LocalStack, running_stack
 
 _SCRIPT = Path(__file__).parents[2] / "compose/postgres-init.sh"
-_LOGINS = ("owner", "streams", "ingest", "api", "relay", "search", "webhooks", "admin")
+_LOGINS = ("owner", "streams", "ingest", "api", "relay", "search", "webhooks", "scheduler", "archiver", "admin")
 
 
 @pytest.fixture(scope="module")

@@ -33,7 +33,7 @@ from tests.support.managing import LOOPBACK
 from tests.support.posting import BATCH, LEAST, Producer
 from tests.support.stack import LocalStack
 
-OURS = ("gateway", "worker-1", "relay", "search", "webhooks")
+OURS = ("gateway", "worker-1", "relay", "search", "webhooks", "archive", "scheduler")
 MAY_HOLD = {
     ("events", "actor"),
     ("events", "resource"),
@@ -227,7 +227,15 @@ def _copy(connection: psycopg.Connection, row: str) -> None:
 
 def _secrets(stack: LocalStack, producer: Producer) -> dict[str, str]:
     keys = {"workspace key": str(producer.workspace.key), "company key": str(producer.tenant.key)}
-    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "webhook_secret_encryption_key", "s3")
+    names = (
+        "api_key_secret",
+        "internal_token",
+        "cursor_secret",
+        "idempotency_secret",
+        "webhook_secret_encryption_key",
+        "archive_key",
+        "s3",
+    )
     passwords = {str(role): stack.state.secret(f"postgres.{role}") for role in Role}
     return keys | passwords | {each: stack.state.secret(each) for each in names}
 

@@ -68,6 +68,8 @@ def _fill(url: str) -> None:
             """INSERT INTO rejected (source_partition, source_offset, source_index, reason, detail, rejected_at, original)
                VALUES (0, 1, -1, 'UNREADABLE', '', now(), '')"""
         )
+        writer.execute("INSERT INTO event_key SELECT workspace_id, 'k', company_id, seq, id, '' FROM events")
+        writer.execute("INSERT INTO event_alias SELECT uuidv7(), company_id, workspace_id, seq, id, 0, 0, 0, now() FROM events")
 
 
 def test_an_empty_database_is_behind_and_a_migrated_one_is_not(url: str) -> None:
@@ -120,6 +122,31 @@ def test_a_trigger_stops_even_the_owner(servers: LocalStack, migrated: str, stat
         pytest.raises(errors.InsufficientPrivilege, match="append-only"),
     ):
         owner.execute(statement.format(table).encode())
+
+
+@pytest.mark.parametrize("statement", _CHANGES)
+@pytest.mark.parametrize("table", ["events", "event_key", "event_alias"])
+def test_it_stops_a_superuser_who_does_not_switch_it_off(servers: LocalStack, migrated: str, statement: str, table: str) -> None:
+    """Events leave by purge_events() alone, and what leads to them with them."""
+    with (
+        psycopg.connect(database_url(servers.state, Role.SUPERUSER, migrated)) as superuser,
+        pytest.raises(errors.InsufficientPrivilege, match="append-only"),
+    ):
+        superuser.execute(statement.format(table).replace("received_at = now()", "workspace_id = workspace_id").encode())
+
+
+@pytest.mark.parametrize("role", [role for role in GROUP_ROLES if role is not Role.SCHEDULER])
+def test_the_scheduler_alone_asks_for_purging(servers: LocalStack, migrated: str, role: Role) -> None:
+    with psycopg.connect(database_url(servers.state, role, migrated)) as service, pytest.raises(errors.InsufficientPrivilege):
+        service.execute("SELECT purge_events(uuidv7(), 1, 1)")
+
+
+def test_what_is_not_marked_is_purged_for_nobody(servers: LocalStack, migrated: str) -> None:
+    """Whoever takes the scheduler over can remove nothing that is not archived, verified and on record."""
+    with psycopg.connect(database_url(servers.state, Role.SCHEDULER, migrated)) as scheduler:
+        (workspace,) = scheduler.execute("SELECT workspace_id FROM events").fetchone() or (None,)
+        with pytest.raises(errors.ObjectNotInPrerequisiteState):
+            scheduler.execute("SELECT purge_events(%s, 1, 1)", (workspace,))
 
 
 @pytest.mark.parametrize("role", _READERS)

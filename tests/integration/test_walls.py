@@ -57,6 +57,11 @@ OWNERS = {
     "webhook_replay": "company_id",
     "export_job": "company_id",
     "export_scope": "company_id",
+    "company_retention": "company_id",
+    "company_data_key": "company_id",
+    "archive_part": "company_id",
+    "archive_range": "company_id",
+    "chain_floor": "company_id",
 }
 
 
@@ -104,6 +109,7 @@ async def _side(servers: LocalStack, superuser: Database) -> Side:
     )
     await _webhook(superuser, tenant)
     await _exports(superuser, tenant)
+    await _archived(superuser, tenant)
     return Side(tenant, frozenset(stored))
 
 
@@ -136,6 +142,23 @@ async def _exports(superuser: Database, tenant: Tenant) -> None:
         await superuser.execute(
             "INSERT INTO export_scope VALUES ($1, $2, $3, 1, $4)", export, tenant.id, (workspace or tenant.workspaces[0]).id, EVENTS
         )
+
+
+async def _archived(superuser: Database, tenant: Tenant) -> None:
+    """A data key, and in each workspace an archived and purged event."""
+    await superuser.execute("INSERT INTO company_data_key VALUES ($1, '')", tenant.id)
+    part: UUID = await superuser.fetchval(
+        "INSERT INTO archive_part (id, company_id, archive_day, part, row_count, archive_until, marked_at) "
+        "VALUES (uuidv7(), $1, '2026-01-01', 1, 2, now(), now()) RETURNING id",
+        tenant.id,
+    )
+    for workspace in tenant.workspaces:
+        await superuser.execute(
+            "INSERT INTO archive_range (workspace_id, from_seq, to_seq, company_id, part_id, archive_day, first_prev_hash, first_hash, "
+            "last_hash, hot_until, marked_at) VALUES ($1, 1, 1, $2, $3, '2026-01-01', $4, $4, $4, now(), now())",
+            *(workspace.id, tenant.id, part, bytes(32)),
+        )
+        await superuser.execute("INSERT INTO chain_floor VALUES ($1, $2, 1, $3, '2026-01-01', now())", workspace.id, tenant.id, bytes(32))
 
 
 @pytest.fixture
@@ -278,7 +301,10 @@ async def test_nobody_sees_nothing(pool: Pool, sides: tuple[Side, Side], table: 
         assert await connection.fetchval(f"SELECT count({OWNERS[table]}) FROM {table}") == 0
 
 
-@pytest.mark.parametrize("table", ["workspace", "project", "api_key", "chain_head", "events", "event_key", "event_alias", "rejected"])
+@pytest.mark.parametrize(
+    "table",
+    ["workspace", "project", "api_key", "chain_head", "events", "event_key", "event_alias", "rejected", "archive_range", "chain_floor"],
+)
 async def test_a_workspace_keys_caller_sees_its_workspace_alone(pool: Pool, sides: tuple[Side, Side], table: str) -> None:
     column = "id" if table == "workspace" else "workspace_id"
     workspace = sides[0].tenant.workspaces[0].id

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ops.migrate import run_sql
 
 revision = "0008_exports"
-down_revision = "0006_archive"
+down_revision = "0007_jobs"
 
 
 def upgrade() -> None:

@@ -40,6 +40,7 @@ def client(parts: Parts) -> httpx.AsyncClient:
         cursor_secret="cD4-cursor-secret-for-the-tests-",
         idempotency_secret="eE5-content-secret-for-the-tests",
         webhook_secret_encryption_key="0f1e2d3c4b5a6978" * 4,
+        archive_key="8796a5b4c3d2e1f0" * 4,
         internal_token=TOKEN,
         internal_token_previous=PREVIOUS,
     )

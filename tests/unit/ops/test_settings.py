@@ -12,7 +12,7 @@ from ops.settings import Settings
 
 SECRETS = {
     name: f"{name}-" + "0a1b2c3d4e5f6071" * 2 for name in ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
-} | {"webhook_secret_encryption_key": "0a1b2c3d4e5f6071" * 4}
+} | dict.fromkeys(("webhook_secret_encryption_key", "archive_key"), "0a1b2c3d4e5f6071" * 4)
 
 
 def settings(**values: Any) -> Settings:
@@ -50,9 +50,10 @@ def test_an_exemption_without_either_stops_the_process(text: str) -> None:
 
 
 @pytest.mark.parametrize("key", ["0a1b2c3d4e5f6071" * 3, "0a1b2c3d4e5f607g" * 4, "0" * 64])
-def test_the_key_of_webhooks_secrets_is_64_digits_of_a_kind(key: str) -> None:
-    with pytest.raises(ValidationError, match=r"webhook_secret_encryption_key|WEBHOOK_SECRET_ENCRYPTION_KEY"):
-        settings(webhook_secret_encryption_key=key)
+@pytest.mark.parametrize("name", ["webhook_secret_encryption_key", "archive_key"])
+def test_a_key_that_encrypts_is_64_digits_of_a_kind(name: str, key: str) -> None:
+    with pytest.raises(ValidationError, match=rf"{name}|{name.upper()}"):
+        settings(**{name: key})
 
 
 def test_pauses_and_ports_are_lists() -> None:

@@ -44,7 +44,7 @@ def registry() -> CollectorRegistry:
 def _sender(registry: CollectorRegistry, asked: Asked) -> Sender:
     named = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret")
     wanted: dict[str, object] = {name: os.urandom(32).hex() for name in named}
-    wanted |= {"webhook_secret_encryption_key": KEYS[0].hex(), "webhook_retry_seconds": (60.0, 300.0)}
+    wanted |= {"archive_key": os.urandom(32).hex(), "webhook_secret_encryption_key": KEYS[0].hex(), "webhook_retry_seconds": (60.0, 300.0)}
     settings = Settings.model_validate(wanted)
     metrics = WebhookMetrics(Metrics(registry), Region.US)
     return Sender(settings, cast(Egress, asked), clock=FakeClock(), tracer=None, metrics=metrics)

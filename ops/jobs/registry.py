@@ -1,0 +1,36 @@
+"""All jobs there are. A new one is a module with ``run`` and a line here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final, NamedTuple
+
+from ops.jobs import marking, sending, verification
+from ops.jobs.work import Run
+from ops.schedule import Schedule
+from ops.settings import Settings
+
+
+class Job(NamedTuple):
+    """What is run, and when by default (cron, UTC)."""
+
+    schedule: str
+    run: Run
+
+
+# In the order of an event's way out; each of a day has an hour before the next one looks at what it did.
+JOBS: Final[Mapping[str, Job]] = MappingProxyType(
+    {
+        "retention-marking": Job("10 1 * * *", marking.run),
+        "archival": Job("10 2 * * *", sending.run),
+        "archive-verification": Job("10 3 * * *", verification.run),
+    }
+)
+
+
+def schedules(settings: Settings, jobs: Mapping[str, Job]) -> dict[str, Schedule]:
+    """When each job is run: as JOB_SCHEDULES says, else by default. Raises ``ValueError`` for a job that there is none of."""
+    if unknown := settings.job_schedules.keys() - jobs.keys():
+        raise ValueError(f"JOB_SCHEDULES names no job: {', '.join(sorted(unknown))}; there are {', '.join(jobs)}")
+    return {name: Schedule.parse(settings.job_schedules.get(name, job.schedule)) for name, job in jobs.items()}
