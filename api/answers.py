@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import orjson
@@ -53,5 +53,13 @@ def streamed(*problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
     """The same of a stream of server-sent events."""
     answers: dict[int | str, dict[str, Any]] = {
         200: {"description": "Server-sent events, without an end.", "content": {"text/event-stream": {"schema": {"type": "string"}}}}
+    }
+    return answers | refusals((*problems, InternalError))
+
+
+def downloaded(contents: Mapping[str, dict[str, Any]], *problems: type[Problem]) -> dict[int | str, dict[str, Any]]:
+    """The same of a file, by its media types."""
+    answers: dict[int | str, dict[str, Any]] = {
+        200: {"description": "The file, as it is made. Broken off, it ends without its last chunk.", "content": dict(contents)}
     }
     return answers | refusals((*problems, InternalError))

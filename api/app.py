@@ -16,6 +16,11 @@ from api import docs, events, keys, parameters, rejections, schemas, usage, work
 from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
+from api.exports import routes as exports
+from api.exports.actions import Exports
+from api.exports.archive import Archives
+from api.exports.downloads import Downloads
+from api.exports.source import Source
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
@@ -56,6 +61,8 @@ _ROUTERS = (
     keys.managed_router,
     reading.router,
     routes.router,
+    exports.reading_router,
+    exports.router,
 )
 
 
@@ -109,17 +116,19 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     entrance = open_entrance(settings, key_pools, CachePolicy(), clock=clock, metrics=metrics, stack=stack)
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
     webhooks = Webhooks(store, management, Rules(Sealer.of(settings), Policy.of(settings)))
+    objects, data_keys = {each: ObjectStore.of(settings, each) for each in settings.regions}, DataKeys(Sealer.of_archive(settings))
+    exports_of = Exports(store, management, settings.export_downloads_per_company)
     parts = Parts(
         store=store,
         finder=Finder(store),
-        archived=Archived(
-            store, {each: ObjectStore.of(settings, each) for each in settings.regions}, DataKeys(Sealer.of_archive(settings)), clock
-        ),
+        archived=Archived(store, objects, data_keys, clock),
         cursors=Cursors(settings.secrets("cursor_secret")),
         management=management,
         webhooks=webhooks,
         replays=Replays(webhooks),
         deliveries=Deliveries(store),
+        exports=exports_of,
+        downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys)), stopping, metrics),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

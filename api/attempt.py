@@ -56,7 +56,7 @@ def attempt(request: Request, action: str, caller: Principal | None, *, address:
 
 def target_of(request: Request, kind: str) -> Mapping[str, Any] | None:
     """What the path names, if that could be an id at all."""
-    found: str = request.path_params["id"]
+    found: str = request.path_params.get("id", "")
     return {"id": found, "type": kind} if is_uuid(found) else None
 
 

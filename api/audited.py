@@ -22,8 +22,8 @@ class CompanyRoute(APIRoute):
     """A route for company keys alone."""
 
 
-class AuditedRoute(CompanyRoute):
-    """A route that manages something. Its name is the audit's ``action``; its path is ``/v1/{plural of what the id names}/{id}/…``.
+class AuditedRoute(APIRoute):
+    """A route that does something. Its name is the audit's ``action``; its path is ``/v1/{plural of what the id names}/{id}/…``.
 
     What the limit of a key or an address turns away never comes here: that limit also bounds what can be written.
     """
@@ -43,6 +43,10 @@ class AuditedRoute(CompanyRoute):
                 raise
 
         return audited
+
+
+class ManagingRoute(AuditedRoute, CompanyRoute):
+    """A route by which a company's key manages something."""
 
 
 def _attempt(request: Request, parts: PartsOf) -> Attempt:

@@ -10,6 +10,8 @@ from fastapi.security import HTTPBearer
 
 from api.archived import Archived
 from api.cursor import Cursors
+from api.exports.actions import Exports
+from api.exports.downloads import Downloads
 from api.finder import Finder
 from api.management import Management
 from api.store import Store
@@ -36,6 +38,8 @@ class Parts:
     webhooks: Webhooks
     replays: Replays
     deliveries: Deliveries
+    exports: Exports
+    downloads: Downloads
     tails: Tails
     key_secrets: tuple[bytes, ...]
     """Under which keys are looked up."""

@@ -46,6 +46,7 @@ _TAGS = {
     "rejections": "What was accepted and could not be stored. Nothing is dropped in silence.",
     "keys": "API keys: made, rotated, looked at.",
     "webhooks": "Endpoints that stored events are posted to, and what became of each delivery.",
+    "exports": "Events in bulk, as of one moment: JSONL that can be verified, CSV or Parquet.",
     "schemas": "The Avro schemas of the Kafka topics.",
     "operations": "What this is, whether it is well, and its documents.",
 }

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from api.exports import examples as exports
 from api.story import (
     COMPANY,
     CREATED,
@@ -111,6 +112,8 @@ _PARAMETERS: Json = {
     "eventId": EVENT,
     "since": "2026-01-31T09:00:00Z",
     "lastEventId": POSITION,
+    "offset": 0,
+    "accept-encoding": "gzip",
     "last-event-id": POSITION,
     "region": "US",
 }
@@ -121,9 +124,10 @@ _FINDINGS: dict[str, Json] = {
     "post /v1/workspaces/{id}/keys": {"field": "name", "message": "Field required"},
     "post /v1/keys/{id}/rotate": {"field": "overlapSeconds", "message": "Input should be less than or equal to 86400"},
     **webhooks.FINDINGS,
+    **exports.FINDINGS,
 }
 _UUID: Json = {"type": "string", "format": "uuid"}
-_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT, "webhooks": WEBHOOK}
+_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT, "webhooks": WEBHOOK, "exports": exports.EXPORT}
 
 
 def of(schema: Json, operation: str) -> Json:
@@ -132,7 +136,8 @@ def of(schema: Json, operation: str) -> Json:
         named = (option["$ref"].rpartition("/")[2] for option in schema["anyOf"])
         return {"examples": {name: {"value": _shapes()[name]} for name in named}}
     name: str = _name(schema) or schema.get("type", "")
-    value = _bodies().get((operation, name), webhooks.OF_OPERATION.get(operation, _shapes().get(name)))
+    special = webhooks.OF_OPERATION | exports.OF_OPERATION
+    value = _bodies().get((operation, name), special.get(operation, _shapes().get(name)))
     return {} if value is None else {"example": value}
 
 
@@ -198,6 +203,7 @@ def _shapes() -> Json:
             "notices": [],
         },
         **webhooks.shapes(first),
+        **exports.shapes(first),
     }
 
 
@@ -210,6 +216,7 @@ def _bodies() -> dict[tuple[str, Any], Any]:
     return {
         ("get /internal/metrics", "array"): [family],
         ("get /v1/events/tail", "string"): f"id: {POSITION}\nevent: audit-event\ndata: {render(event(), verification=False).decode()}\n\n",
+        ("get /v1/exports/{id}/download", "string"): f"{render(event(), verification=True).decode()}\n",
         ("post /v1/events", "Event"): _shown(),
         ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
         ("post /v1/events/batch", "string"): "\n".join(lines),

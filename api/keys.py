@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from pydantic import Field
 
 from api import answers, body, models, parameters
-from api.audited import AttemptOf, AuditedRoute, Manager
+from api.audited import AttemptOf, Manager, ManagingRoute
 from api.context import Caller, PartsOf
 from api.events import check_id
 from api.management import Key, NewKey, Terms
@@ -31,7 +31,7 @@ MAX_OVERLAP_SECONDS = 86_400
 MAX_NETWORKS = 100
 
 router = APIRouter(prefix="/v1", tags=["keys"])
-managed_router = APIRouter(prefix="/v1", tags=["keys"], route_class=AuditedRoute)
+managed_router = APIRouter(prefix="/v1", tags=["keys"], route_class=ManagingRoute)
 _REFUSALS: tuple[type[Problem], ...] = (
     ValidationFailed,
     Unauthorized,

@@ -23,7 +23,8 @@ _TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
 _UUID = f"^{UUID}$"
 
 
-def _time(text: str) -> int:
+def _time(value: object) -> int:
+    text = value if isinstance(value, str) else ""
     if " " in text:
         raise PydanticCustomError("time", "holds a space: the + of an offset must be sent as %2B")
     try:
@@ -93,13 +94,16 @@ class _Parameters(BaseModel):
         return {name: None if value is None else str(value) for name, value in asked.items()}
 
 
-class EventFilters(BaseModel):
-    """Which events are wanted, of those that are the key's."""
+class _Times(BaseModel):
+    start: Time = Field(FIRST_TIME, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
+    end: Time = Field(LAST_TIME + 1, alias="to", description="Up to this `timestamp` (exclusive).")
+
+
+class Filters(BaseModel):
+    """Which events are wanted, of those that are the key's, whenever they happened."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
-    start: Time = Field(FIRST_TIME, alias="from", description="From this `timestamp` on (inclusive). RFC 3339 with an offset.")
-    end: Time = Field(LAST_TIME + 1, alias="to", description="Up to this `timestamp` (exclusive).")
     received_start: Time | None = Field(None, alias="receivedFrom", description="From this `receivedAt` on (inclusive).")
     received_end: Time | None = Field(None, alias="receivedTo", description="Up to this `receivedAt` (exclusive).")
     category: str | None = Field(None, pattern=r"^[a-z][a-z0-9._-]{0,63}$", description="Exactly this category.")
@@ -126,12 +130,17 @@ class EventFilters(BaseModel):
     )
 
 
+class EventFilters(Filters, _Times):
+    """Which events are wanted, of those that are the key's."""
+
+
+IdempotencyKey = Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for.")]
+
+
 class EventQuery(EventFilters, _Parameters):
     """What ``GET /v1/events`` takes."""
 
-    idempotency_key: str | None = Field(
-        None, alias="idempotencyKey", pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for."
-    )
+    idempotency_key: IdempotencyKey = Field(None, alias="idempotencyKey")
     sort: Sort = Field(Sort.TIMESTAMP, description="`seq`: as stored, of one workspace only.")
     order: Order = Field(Order.DESCENDING, description="By `timestamp`, then `seq` within a workspace, `id` within a company.")
     include: Include | None = Field(None, description="`verification` adds salts and commitments.")
@@ -169,6 +178,18 @@ class DeliveryQuery(_Parameters):
     event_id: str | None = Field(None, alias="eventId", pattern=_UUID, description="The delivery of this event.")
     start: Time = Field(FIRST_TIME, alias="from", description="Of events received from this time on (inclusive), to the millisecond.")
     end: Time = Field(LAST_TIME + 1, alias="to", description="Of events received up to this time (exclusive), to the millisecond.")
+
+
+class ExportQuery(_Parameters):
+    """What a list of exports takes."""
+
+
+class DownloadQuery(BaseModel):
+    """What the download of an export takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    offset: int = Field(0, ge=0, le=2**53 - 1, description="Leave out so many bytes of the content, counted before any Content-Encoding.")
 
 
 class RejectionQuery(_Parameters):

@@ -57,6 +57,11 @@ class _Operation:
         noun = self.path.rpartition("/")[2]
         return f"{noun.removesuffix('s')}Id" if self.method == "post" and noun.endswith("s") else None
 
+    @property
+    def id_member(self) -> str:
+        """What the answer calls the id of what was made."""
+        return "jobId" if self.path == "/v1/exports" else "id"
+
 
 def collection(document: Json) -> Json:
     """The collection of an OpenAPI document that has examples throughout."""
@@ -175,7 +180,9 @@ def _script(operation: _Operation) -> list[str]:
         'pm.test("the answer has a trace id", () => pm.expect(pm.response.headers.get("X-Trace-Id")).to.match(/^[0-9a-f]{32}$/));',
     ]
     if operation.gives:
-        lines.append(f'if (pm.response.code < 300) pm.collectionVariables.set("{operation.gives}", pm.response.json().id);')
+        lines.append(
+            f'if (pm.response.code < 300) pm.collectionVariables.set("{operation.gives}", pm.response.json().{operation.id_member});'
+        )
     return lines
 
 
@@ -195,7 +202,7 @@ def _saved(status: str, answer: Json, request: Json) -> Json:
 
 def main() -> None:
     """Print the collection."""
-    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "webhook_secret_encryption_key")
+    names = ("api_key_secret", "internal_token", "cursor_secret", "idempotency_secret", "webhook_secret_encryption_key", "archive_key")
     settings = Settings.model_validate({name: secrets.token_hex(32) for name in names})  # of an app that is never started
     sys.stdout.buffer.write(text(build(create_app(settings))))
 

@@ -32,6 +32,7 @@ class Metrics:
         self._sinks(registry)
         self._tail(registry)
         self._webhooks(registry)
+        self._exports(registry)
         self._archive(registry)
         self._retention(registry)
         self._jobs(registry)
@@ -302,4 +303,16 @@ class Metrics:
         )
         self.tail_away = Gauge(
             "hyrelog_tail_away", "Can the events topic not be read (1), so that tails are behind?", ("region",), registry=to
+        )
+
+    def _exports(self, to: CollectorRegistry) -> None:
+        self.export_rows = Counter(
+            "hyrelog_export_rows",
+            "How many rows were exported, and from where (hot, archive)?",
+            ("format", "origin", "region"),
+            registry=to,
+        )
+        self.export_downloads = Gauge("hyrelog_export_downloads", "How many exports are being downloaded?", ("region",), registry=to)
+        self.export_ended = Counter(
+            "hyrelog_export_ended_downloads", "How did downloads end, and why?", ("status", "reason", "region"), registry=to
         )

@@ -127,6 +127,12 @@ class PlanLimitExceeded(Problem):
     code = Code.PLAN_LIMIT_EXCEEDED
 
 
+class RetentionWindowExceeded(Problem):
+    """No archive goes back that far."""
+
+    code = Code.RETENTION_WINDOW_EXCEEDED
+
+
 class WorkspaceArchived(Problem):
     """The workspace is archived: it takes no more events."""
 

@@ -8,7 +8,7 @@ import orjson
 from fastapi import APIRouter, Depends, Request, Response
 
 from api import answers, body
-from api.audited import AttemptOf, AuditedRoute, Manager
+from api.audited import AttemptOf, Manager, ManagingRoute
 from api.context import PartsOf
 from api.events import check_id
 from api.webhooks import models
@@ -31,7 +31,7 @@ from schemas.problems import (
     WorkspaceArchived,
 )
 
-router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=AuditedRoute)
+router = APIRouter(prefix="/v1", tags=["webhooks"], route_class=ManagingRoute)
 _REFUSALS: tuple[type[Problem], ...] = (ValidationFailed, Unauthorized, Forbidden, NotFound, RateLimited)
 _OF_BODY: tuple[type[Problem], ...] = (RequestTimeout, PayloadTooLarge, UnsupportedMediaType)
 _OF_PLAN: tuple[type[Problem], ...] = (PlanRestricted, PlanLimitExceeded)

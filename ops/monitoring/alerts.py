@@ -38,6 +38,7 @@ def alerts(of: Metrics) -> tuple[Alert, ...]:
         *_retention(of),
         *_jobs(of),
         *_tail(of),
+        *_exports(of),
     )
 
 
@@ -276,6 +277,17 @@ def _tail(of: Metrics) -> Iterator[Alert]:
     away, holes = f"{level(of.tail_away, 'region')} > 0", moved(of.tail_restarts, "region", "reason", of='reason!="consumer"')
     yield Alert("HyrelogTailAway", away, "2m", WARNING, "Tails of {{ $labels.region }} can't read the events topic", "tail-away")
     yield Alert("HyrelogTailHoles", holes, "0m", WARNING, "Tails of {{ $labels.region }} met {{ $labels.reason }}", "tail-holes")
+
+
+def _exports(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogExportsBroken",
+        moved(of.export_ended, "region", "reason", of='reason=~"ARCHIVE_UNREADABLE|INTERNAL_ERROR"'),
+        "0m",
+        CRITICAL,
+        "Exports of {{ $labels.region }} are broken off: {{ $labels.reason }}",
+        "exports-broken",
+    )
 
 
 def rules(of: Metrics) -> str:

@@ -50,6 +50,7 @@ def rows(of: Metrics) -> tuple[Row, ...]:
         _archive(of),
         _jobs(of),
         _tail(of),
+        _exports(of),
     )
 
 
@@ -267,6 +268,17 @@ def _tail(of: Metrics) -> Row:
             _panel("Pages read to catch up", "cps", _rate(of.tail_pages, "region")),
             _panel("Sent back to Postgres", "cps", _rate(of.tail_restarts, "reason", "region")),
             _panel("Topic can't be read", "short", _level(of.tail_away, "region")),
+        ),
+    )
+
+
+def _exports(of: Metrics) -> Row:
+    return Row(
+        "Exports",
+        (
+            _panel("Rows exported", "cps", _rate(of.export_rows, "format", "origin", "region")),
+            _panel("Exports being downloaded", "short", _level(of.export_downloads, "region", how="sum")),
+            _panel("Downloads ended", "cps", _rate(of.export_ended, "status", "reason", "region")),
         ),
     )
 

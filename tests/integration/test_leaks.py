@@ -49,6 +49,7 @@ MAY_HOLD = {
     ("api_key", "name"),
     ("webhook", "url"),
     ("webhook", "description"),
+    ("export_job", "filters"),
 }
 """Columns that are there to keep what customers sent. Search holds hashes of it alone."""
 PATIENCE = 30.0

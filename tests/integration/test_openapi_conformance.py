@@ -38,6 +38,7 @@ WRONG = {
     "POST /v1/workspaces/{id}/webhooks": {"events": ["AUDIT_EVENT_CREATED"]},
     "PATCH /v1/webhooks/{id}": {"events": []},
     "POST /v1/webhooks/{id}/replay": {"fromSeq": 1},
+    "POST /v1/exports": {"source": "HOT"},
 }
 NO_GOOD_KEYS: tuple[Mapping[str, str], ...] = (
     {},
@@ -96,7 +97,9 @@ def site(stack: LocalStack) -> Iterator[Site]:
         keys = tuple(bearer(each, x_internal_token=stack.internal_token) for each in (workspace.key, tenant.key))
         wish = {"url": "https://hooks.example.com/", "events": ["AUDIT_EVENT_CREATED"]}
         webhook = client.post(f"/v1/workspaces/{workspace.id}/webhooks", headers=dict(keys[1]), json=wish).json()["id"]
+        export = client.post("/v1/exports", headers=dict(keys[0]), json={"source": "HOT", "format": "JSONL"}).json()["jobId"]
         ids = {"events": producer.store()["id"], "workspaces": str(workspace.id), "keys": str(key and key[0]), "webhooks": webhook}
+        ids["exports"] = export
         yield Site(stack.base_url, keys, ids, superuser)
 
 

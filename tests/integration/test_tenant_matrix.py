@@ -30,6 +30,7 @@ from tests.support.stack import LocalStack
 Route = tuple[str, str]
 """Method and template."""
 EVENT = {"category": "user", "action": "user.login"}
+EXPORT = {"source": "HOT", "format": "JSONL"}
 READY_SECONDS = 20.0
 TAIL_SECONDS = 0.5
 """So that their answers end; what is stored comes first."""
@@ -164,6 +165,21 @@ MATRIX: dict[Route, list[Line] | Open] = {
             body=lambda home: {"eventIds": [home.event_id]},
         ),
     ],
+    ("POST", "/v1/exports"): [
+        Line("/v1/exports", _both(202), _neighbours(202), body=lambda _: EXPORT),
+        Line(
+            "/v1/exports",
+            _both(202),
+            _neighbours(202),
+            body=lambda home: {**EXPORT, "filters": {"workspaceId": home.workspace_id}},
+            about="of its workspace",
+        ),
+    ],
+    ("GET", "/v1/exports"): [Line("/v1/exports", _both(200), _neighbours(200), shows=True)],
+    ("GET", "/v1/exports/{id}"): [Line("/v1/exports/{export}", _both(200), _neighbours(404), shows=True)],
+    ("GET", "/v1/exports/{id}/manifest"): [Line("/v1/exports/{export}/manifest", _both(409), _neighbours(404))],
+    ("GET", "/v1/exports/{id}/download"): [Line("/v1/exports/{export}/download", _both(200), _neighbours(404), shows=True)],
+    ("POST", "/v1/exports/{id}/cancel"): [Line("/v1/exports/{export}/cancel", _both(200), _neighbours(404), shows=True)],
     ("POST", "/v1/events"): [
         Line("/v1/events", INGEST, _neighbours(202, **COMPANY_KEYS), body=lambda _: EVENT),
         Line("/v1/events", INGEST, _neighbours(400, **COMPANY_KEYS), body=_project_of, about="its project"),

@@ -55,6 +55,8 @@ OWNERS = {
     "webhook_due": "company_id",
     "webhook_attempt": "company_id",
     "webhook_replay": "company_id",
+    "export_job": "company_id",
+    "export_scope": "company_id",
     "company_retention": "company_id",
     "company_data_key": "company_id",
     "archive_part": "company_id",
@@ -106,6 +108,7 @@ async def _side(servers: LocalStack, superuser: Database) -> Side:
         tenant.workspaces[0].id,
     )
     await _webhook(superuser, tenant)
+    await _exports(superuser, tenant)
     await _archived(superuser, tenant)
     return Side(tenant, frozenset(stored))
 
@@ -125,6 +128,20 @@ async def _webhook(superuser: Database, tenant: Tenant) -> None:
         ("webhook_replay", "webhook_id, company_id, workspace_id, id, from_seq, to_seq", "$1, $2, $3, uuidv7(), 1, 1"),
     ):
         await superuser.execute(f"INSERT INTO {table} ({columns}) VALUES ({values})", *place)
+
+
+async def _exports(superuser: Database, tenant: Tenant) -> None:
+    """An export of each workspace's, and one of the company's, with a run of events each."""
+    for workspace in (*tenant.workspaces, None):
+        export = uuid4()
+        await superuser.execute(
+            "INSERT INTO export_job (id, company_id, workspace_id, source, format, filters, csv_raw, verification, created_at) "
+            "VALUES ($1, $2, $3, 'HOT', 'JSONL', '{}', false, true, now())",
+            export, tenant.id, None if workspace is None else workspace.id,
+        )  # fmt: skip
+        await superuser.execute(
+            "INSERT INTO export_scope VALUES ($1, $2, $3, 1, $4)", export, tenant.id, (workspace or tenant.workspaces[0]).id, EVENTS
+        )
 
 
 async def _archived(superuser: Database, tenant: Tenant) -> None:
@@ -323,6 +340,8 @@ async def test_another_companys_workspace_is_nothing(pool: Pool, sides: tuple[Si
         "INSERT INTO webhook (id, company_id, workspace_id, url, events, from_seq, secret) VALUES ($1, $1, $1, 'x', '{X}', 1, '')",
         "INSERT INTO webhook_head VALUES (uuidv7(), $1, 0)",
         "INSERT INTO webhook_due VALUES (uuidv7(), uuidv7(), $1, uuidv7(), NULL, NULL, 'TEST', now())",
+        "INSERT INTO export_job VALUES (uuidv7(), $1, NULL, 'HOT', 'CSV', '', NULL, NULL, 1, 1, false, true)",
+        "INSERT INTO export_scope VALUES (uuidv7(), $1, uuidv7(), 1, 1)",
         "INSERT INTO webhook_replay (webhook_id, company_id, workspace_id, id, event_ids) VALUES (uuidv7(), $1, uuidv7(), uuidv7(), '{}')",
     ],
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -67,6 +67,7 @@ class Home:
     key_id: str
     alias_id: str
     webhook_id: str
+    export_id: str
     event_ids: frozenset[str]
 
     @property
@@ -80,11 +81,16 @@ class Home:
             "rejected": self.rejected_id,
             "alias": self.alias_id,
             "webhook": self.webhook_id,
+            "export": self.export_id,
         }
 
     def shown_in(self, text: str) -> set[str]:
         """What of its own stands in an answer."""
-        return {own for own in (self.workspace_id, self.rejected_id, self.key_id, self.webhook_id, *self.event_ids) if own in text}
+        return {
+            own
+            for own in (self.workspace_id, self.rejected_id, self.key_id, self.webhook_id, self.export_id, *self.event_ids)
+            if own in text
+        }
 
 
 @dataclass(frozen=True)
@@ -125,7 +131,7 @@ async def _furnish(superuser: Database, tenant: Tenant) -> Home:
         key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
         webhook = await _endpoint(superuser, events[0])
         ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat, webhook)
-        homes.append(Home(*ids, frozenset(event.id for event in events)))
+        homes.append(Home(*ids, await _export(superuser, events), frozenset(event.id for event in events)))
     return homes[0]
 
 
@@ -143,6 +149,18 @@ async def _endpoint(superuser: Database, event: StoredEvent) -> str:
         webhook, delivery_id(webhook, event.id, event.received_at), *place, event.seq, event.id,
     )  # fmt: skip
     return webhook
+
+
+async def _export(superuser: Database, events: Sequence[StoredEvent]) -> str:
+    """An export of the events, as one that was made with their workspace's key."""
+    export, place = str(uuid4()), (events[0].company_id, events[0].workspace_id)
+    await superuser.execute(
+        "INSERT INTO export_job (id, company_id, workspace_id, source, format, filters, csv_raw, verification, created_at) "
+        "VALUES ($1, $2, $3, 'HOT', 'JSONL', '{}', false, true, now())",
+        export, *place,
+    )  # fmt: skip
+    await superuser.execute("INSERT INTO export_scope VALUES ($1, $2, $3, 1, $4)", export, *place, len(events))
+    return export
 
 
 async def _keys(servers: LocalStack, superuser: Database, own: Tenant, other: Tenant, abroad: Tenant) -> dict[Caller, str | None]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -170,20 +171,13 @@ def test_the_same_lines_in_another_shape_are_not_what_was_written(stored: Stored
         stored.check(recorded=recorded)
 
 
-@pytest.mark.parametrize(
-    "change",
-    [
-        lambda told: replace(told, row_count=told.row_count + 1),
-        lambda told: replace(told, size=told.size + 1),
-        lambda told: replace(told, keys_size=told.keys_size + 1),
-        lambda told: replace(told, occurred=(told.occurred[0], told.occurred[1] + 1)),
-        lambda told: replace(told, received=(told.received[0] - 1, told.received[1])),
-    ],
-    ids=["rows", "size", "size of salts", "timestamps", "receipts"],
-)
-def test_each_figure_that_was_recorded_counts(stored: Stored, change: Callable[[Recorded], Recorded]) -> None:
+@pytest.mark.parametrize("field", ["row_count", "size", "keys_size", "occurred", "received"])
+def test_each_figure_that_was_recorded_counts(stored: Stored, field: str) -> None:
+    value = getattr(stored.recorded, field)
+    other: Any = (value[0], value[1] + 1) if isinstance(value, tuple) else value + 1
+    changes: dict[str, Any] = {field: other}
     with pytest.raises(Bad, match="recorded was"):
-        stored.check(recorded=change(stored.recorded))
+        stored.check(recorded=replace(stored.recorded, **changes))
 
 
 def test_zeros_without_end_fill_no_memory(stored: Stored) -> None:

@@ -1,0 +1,148 @@
+"""What stands before an export: its body's rules, the company's plan, how far archives go back, and cold archives (contract §3)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from api.app import create_app
+from ops.local.environment import Role
+from schemas.event import format_time
+from schemas.plans import PlanName
+from schemas.retention import DAY_MICROS
+from tests.support.archiving import Archive, archive_of
+from tests.support.exporting import ARCHIVED, World, lines, world_of
+from tests.support.managing import Database, told
+from tests.support.serving import served
+from tests.support.stack import LocalStack
+
+SOURCES = ("HOT", "ARCHIVED", "HOT_AND_ARCHIVED")
+
+
+@pytest.fixture
+async def api(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
+    async with served(create_app(servers.settings(Role.API))) as client:
+        yield client
+
+
+@pytest.fixture
+async def archive(servers: LocalStack, superuser: Database) -> AsyncIterator[Archive]:
+    async with archive_of(servers, superuser) as archive:
+        yield archive
+
+
+@pytest.fixture
+async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> World:
+    return await world_of(servers, superuser, api)
+
+
+def _refused(answer: httpx.Response) -> tuple[int, str]:
+    return answer.status_code, answer.json()["code"]
+
+
+@pytest.mark.parametrize(("plan", "rows"), [("FREE", 10_000), ("STARTER", 250_000), ("GROWTH", 1_000_000), ("ENTERPRISE", None)], ids=str)
+async def test_each_plan_has_its_sources_and_rows(
+    servers: LocalStack, superuser: Database, api: httpx.AsyncClient, plan: PlanName, rows: int | None
+) -> None:
+    """And what it does not have is told in the audit, as denied."""
+    world = await world_of(servers, superuser, api, plan=plan)
+    for source in SOURCES:
+        answer = await world.create(source=source, **world.window)
+        if plan == "FREE" and source != "HOT":
+            assert _refused(answer) == (403, "PLAN_RESTRICTED")
+        else:
+            assert answer.status_code == 202
+    assert (await world.create(limit=rows or 2**53 - 1)).status_code == 202
+    if rows is not None:
+        assert _refused(await world.create(limit=rows + 1)) == (403, "PLAN_LIMIT_EXCEEDED")
+        entry = (await told(superuser, world.tenant.id))[-1]
+        assert (entry.action, entry.outcome, entry.metadata["code"]) == ("export.create", "DENIED", "PLAN_LIMIT_EXCEEDED")
+
+
+@pytest.mark.parametrize(
+    ("wish", "field"),
+    [
+        ({"source": "COLD"}, "source"),
+        ({"format": "XML"}, "format"),
+        ({"limit": 0}, "limit"),
+        ({"limit": "1"}, "limit"),
+        ({"unknown": 1}, "unknown"),
+        ({"from": "yesterday"}, "from"),
+        ({"csvRaw": "yes"}, "csvRaw"),
+        ({"filters": {"from": "2026-01-01T00:00:00Z"}}, "filters.from"),
+        ({"filters": {"category": 1}}, "filters.category"),
+        ({"filters": {"receivedFrom": 5}}, "filters.receivedFrom"),
+        ({"filters": {"unknown": "x"}}, "filters.unknown"),
+        ({"filters": []}, "filters"),
+        ({"source": "ARCHIVED", "from": "2026-01-01T00:00:00Z"}, "to"),
+        ({"source": "ARCHIVED", "filters": {"idempotencyKey": "k"}}, "filters.idempotencyKey"),
+        ({"source": "HOT_AND_ARCHIVED", "filters": {"idempotencyKey": "k"}}, "filters.idempotencyKey"),
+    ],
+)
+async def test_what_is_wrong_is_named(world: World, wish: dict[str, Any], field: str) -> None:
+    answer = await world.create(**wish)
+    assert _refused(answer) == (400, "VALIDATION_ERROR")
+    assert [detail["field"] for detail in answer.json()["details"]] == [field]
+
+
+async def test_an_archived_export_takes_both_times(world: World) -> None:
+    answer = await world.create(source="ARCHIVED")
+    assert [(detail["field"], detail["message"]) for detail in answer.json()["details"]] == [
+        ("from", "is required where source is ARCHIVED"),
+        ("to", "is required where source is ARCHIVED"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("category", "No"), ("action", "a b"), ("outcome", "MAYBE"), ("traceId", "7"), ("projectId", "x"), ("q", "ab"), ("q", "..."),
+     ("actorId", "ä" * 200), ("tenantId", ""), ("receivedFrom", "2026-01-01"), ("idempotencyKey", "ü")],
+)  # fmt: skip
+async def test_filters_are_refused_in_the_querys_words(world: World, name: str, value: str) -> None:
+    """One rule book for both."""
+    export = await world.create(filters={name: value})
+    query = await world.api.get("/v1/events", headers=world.key(), params={name: value})
+    ours, theirs = (answer.json()["details"] for answer in (export, query))
+    assert [(detail["field"], detail["message"]) for detail in ours] == [(f"filters.{name}", detail["message"]) for detail in theirs]
+
+
+async def test_what_no_archive_goes_back_to_is_refused(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> None:
+    """A workspace by its plan's days; the AUDIT workspace, which a company's key has too, for a year at least."""
+    world = await world_of(servers, superuser, api, plan="STARTER")
+    end = world.window["to"]
+    for source in ("ARCHIVED", "HOT_AND_ARCHIVED"):
+        for workspace, days in ((0, 180), (None, 365)):
+            for allowed, start in ((True, days - 7), (False, days)):
+                wish: dict[str, Any] = {"source": source, "from": format_time(world.since - start * DAY_MICROS), "to": end}
+                answer = await world.create(workspace, **wish)
+                assert answer.status_code == (202 if allowed else 403), (workspace, start)
+                assert allowed or answer.json()["code"] == "RETENTION_WINDOW_EXCEEDED"
+    assert (await world.create(None, **{"from": "2001-01-01T00:00:00Z"})).status_code == 202
+
+
+async def test_cold_archives_have_to_be_restored_first(world: World, archive: Archive) -> None:
+    """At the creation, and again before the first byte; but not those that the export would not be read from."""
+    part = await world.archive(archive)
+    both: dict[str, Any] = {"source": "HOT_AND_ARCHIVED"}
+    made = await world.made(**both)
+    await world.superuser.execute("UPDATE archive_part SET is_cold_archived = true, cold_archive_key = key WHERE id = $1", part)
+    assert (await world.create(**both)).status_code == 202  # all of it is hot still
+    await world.purge()
+    late = {**both, "from": format_time(world.events[0][ARCHIVED].timestamp)}
+    early = {"source": "ARCHIVED", **world.window}
+    assert (await world.create(**late)).status_code == 202
+    for answer in (await world.create(**both), await world.create(0, **early), await world.get(f"/{made}/download")):
+        assert _refused(answer) == (409, "RESTORE_REQUIRED")
+        assert answer.json()["archiveIds"] == [part]
+    assert (await world.job(made))["status"] == "PENDING"
+    await world.superuser.execute("UPDATE archive_part SET restored_until = now() + interval '1 day' WHERE id = $1", part)
+    assert (await world.get(f"/{made}/download")).content == lines(world.stored())
+
+
+async def test_a_refused_export_is_not_there(world: World, superuser: Database) -> None:
+    before = await superuser.fetchval("SELECT count(*) FROM export_job")
+    await world.create(limit=10_000_000)
+    assert await superuser.fetchval("SELECT count(*) FROM export_job") == before
