@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
+from typing import Any
 from uuid import UUID
 
 import pytest
