@@ -45,6 +45,17 @@ WEBHOOK_POINTS: Final = (
 
 ARCHIVE_POINTS: Final = ("archive_page_written", "archive_events_written", "archive_keys_written", "archive_recorded")
 """In the archive sink."""
+RETENTION_POINTS: Final = (
+    "purge_tiles_written",
+    "purge_before_record",
+    "purge_recorded",
+    "purge_batch_done",
+    "expiry_before_record",
+    "expiry_recorded",
+    "expiry_events_removed",
+    "expiry_removed",
+)
+"""In the jobs purge and archive-expiry."""
 JOB_POINTS: Final = (
     "job_claimed",
     "job_before_finish",
@@ -67,7 +78,8 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        if unknown := set(self._chances).difference(POINTS, RELAY_POINTS, SINK_POINTS, WEBHOOK_POINTS, ARCHIVE_POINTS, JOB_POINTS):
+        known = (*POINTS, *RELAY_POINTS, *SINK_POINTS, *WEBHOOK_POINTS, *ARCHIVE_POINTS, *JOB_POINTS, *RETENTION_POINTS)
+        if unknown := set(self._chances).difference(known):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 
     def hit(self, name: str) -> None:

@@ -34,6 +34,7 @@ class Metrics:
         self._webhooks(registry)
         self._exports(registry)
         self._archive(registry)
+        self._retention(registry)
         self._jobs(registry)
 
     def _http(self, to: CollectorRegistry) -> None:
@@ -241,6 +242,20 @@ class Metrics:
         )
         self.archive_retries = Counter(
             "hyrelog_archive_retries", "How often was a part tried again, by error?", (*region, "error"), registry=to
+        )
+
+    def _retention(self, to: CollectorRegistry) -> None:
+        region = ("region",)
+        self.purged = Counter("hyrelog_job_purged_events", "How many events were removed from Postgres?", region, registry=to)
+        self.purge_refused = Gauge(
+            "hyrelog_job_unpurged_workspaces",
+            "How many workspaces are not purged any further, since rows, tiles or archive are not what they should be?",
+            region,
+            registry=to,
+        )
+        self.expired = Counter("hyrelog_archive_expired_parts", "How many archived parts were removed?", region, registry=to)
+        self.expiry_locked = Gauge(
+            "hyrelog_archive_locked_parts", "How many parts are past their retention and kept by Object Lock?", region, registry=to
         )
 
     def _jobs(self, to: CollectorRegistry) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple
 
-from ops.jobs import marking, sending, verification
+from ops.jobs import cold, expiry, marking, purge, sending, verification
 from ops.jobs.work import Run
 from ops.schedule import Schedule
 from ops.settings import Settings
@@ -25,6 +25,9 @@ JOBS: Final[Mapping[str, Job]] = MappingProxyType(
         "retention-marking": Job("10 1 * * *", marking.run),
         "archival": Job("10 2 * * *", sending.run),
         "archive-verification": Job("10 3 * * *", verification.run),
+        "purge": Job("10 4 * * *", purge.run),
+        "archive-expiry": Job("10 6 * * *", expiry.run),
+        "cold-archive-marker": Job("10 7 * * 0", cold.run),
     }
 )
 

@@ -28,8 +28,17 @@ class Alert(NamedTuple):
 def alerts(of: Metrics) -> tuple[Alert, ...]:
     """All rules."""
     return (
-        *(*_ingest(of), *_chain(of), *_reading(of), *_relay(of), *_sinks(of)),
-        *(*_webhooks(of), *_archive(of), *_jobs(of), *_tail(of), *_exports(of)),
+        *_ingest(of),
+        *_chain(of),
+        *_reading(of),
+        *_relay(of),
+        *_sinks(of),
+        *_webhooks(of),
+        *_archive(of),
+        *_retention(of),
+        *_jobs(of),
+        *_tail(of),
+        *_exports(of),
     )
 
 
@@ -200,6 +209,17 @@ def _webhooks(of: Metrics) -> Iterator[Alert]:
         WARNING,
         "Dispatchers of {{ $labels.region }} die or freeze in the midst of deliveries",
         "webhooks-interrupted",
+    )
+
+
+def _retention(of: Metrics) -> Iterator[Alert]:
+    yield Alert(
+        "HyrelogPurgeRefused",
+        f"{level(of.purge_refused, 'region')} > 0",
+        "0m",
+        CRITICAL,
+        "Workspaces of {{ $labels.region }} are not purged any further: rows, tiles or archive are not what they should be",
+        "purge-refused",
     )
 
 

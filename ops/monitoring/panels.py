@@ -46,6 +46,7 @@ def rows(of: Metrics) -> tuple[Row, ...]:
         _sinks(of),
         _sink_trouble(of),
         _webhooks(of),
+        _retention(of),
         _archive(of),
         _jobs(of),
         _tail(of),
@@ -208,6 +209,18 @@ def _webhooks(of: Metrics) -> Row:
             _panel("Endpoints that fail", "short", _level(of.webhook_failing_lanes, "region")),
             _panel("Endpoints disabled", "cps", _rate(of.webhook_disabled, "reason", "region")),
             _panel("Trouble of our own", "cps", *trouble),
+        ),
+    )
+
+
+def _retention(of: Metrics) -> Row:
+    return Row(
+        "Retention",
+        (
+            _panel("Events purged", "cps", _rate(of.purged, "region")),
+            _panel("Workspaces not purged any further", "short", _level(of.purge_refused, "region")),
+            _panel("Archives expired", "cps", _rate(of.expired, "region")),
+            _panel("Archives past their retention and locked", "short", _level(of.expiry_locked, "region")),
         ),
     )
 

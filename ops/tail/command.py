@@ -6,34 +6,30 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
 import orjson
 import typer
-from rich.console import Console
 
+from ops.client import INTERRUPTED, KEYS, Refused, access, standard_error, teller
 from ops.clock import SystemClock
-from ops.local.envfile import FILE, read_env
-from ops.local.state import default_root, write_private
+from ops.local.state import write_private
 from ops.tail.parser import Message
-from ops.tail.show import Lines, printable
-from ops.tail.stream import TIMEOUT, Refused, Source, Tail
+from ops.tail.show import Lines
+from ops.tail.stream import TIMEOUT, Source, Tail
 from schemas.event import format_time
 from schemas.keys import Scope, parse_key
 
 EVENT: Final = "audit-event"
 GAP: Final = "gap"
-KEYS: Final = ("HYRELOG_WORKSPACE_KEY", "HYRELOG_COMPANY_KEY")
 _AGO = re.compile(r"(\d{1,6})([smhd])").fullmatch
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
-_INTERRUPTED = 130
 
 Filter = Annotated[str | None, typer.Option(rich_help_panel="Filters", show_default=False)]
 
@@ -92,10 +88,10 @@ def tail(
     }
     if last_event_id and (since or resume):
         raise typer.BadParameter("--last-event-id says where to begin: it goes with neither --since nor --resume")
-    source = _source(url, key, {name: value for name, value in filters.items() if value is not None})
+    source = Source(access(url, key), {name: value for name, value in filters.items() if value is not None})
     kept = resume.read_text().strip() if resume and resume.exists() else ""
-    lines = Lines(sys.stdout.buffer, as_json=as_json, has_workspaces=parse_key(source.key).scope is Scope.COMPANY)
-    raise typer.Exit(Follower(source, lines, _teller(), resume).run(last_event_id or kept, since and begin_at(since)))
+    lines = Lines(sys.stdout.buffer, as_json=as_json, has_workspaces=parse_key(source.access.key).scope is Scope.COMPANY)
+    raise typer.Exit(Follower(source, lines, teller(standard_error()), resume).run(last_event_id or kept, since and begin_at(since)))
 
 
 @dataclass(slots=True)
@@ -122,7 +118,7 @@ class Follower:
         except KeyboardInterrupt:
             if hint := self._hint():
                 self.say(hint)
-            return _INTERRUPTED
+            return INTERRUPTED
         return 1
 
     async def _follow(self, since: str | None) -> None:
@@ -167,28 +163,3 @@ def begin_at(text: str) -> str:
         return text
     ago = timedelta(**{_UNITS[found[2]]: int(found[1])})
     return format_time(SystemClock().micros() - ago // timedelta(microseconds=1))
-
-
-def _source(url: str | None, key: str | None, filters: Mapping[str, str]) -> Source:
-    """Where to go with which key; of the local stack's two, that of its workspace. Raises ``typer.BadParameter``."""
-    local = {} if url else _local_stack()
-    url, key = url or local.get("HYRELOG_URL"), key or local.get(KEYS[0])
-    if not url or urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise typer.BadParameter("--url or HYRELOG_URL must give the API's http(s) URL")
-    if not key:
-        raise typer.BadParameter(f"--key, {KEYS[0]} or {KEYS[1]} must give an API key")
-    try:
-        parse_key(key)
-    except ValueError as error:
-        raise typer.BadParameter(f"--key: {error}") from None
-    return Source(url, key, filters)
-
-
-def _local_stack() -> dict[str, str]:
-    file = default_root() / FILE
-    return read_env(file) if file.exists() else {}
-
-
-def _teller() -> Callable[[str], None]:
-    console = Console(stderr=True, highlight=False, markup=False, emoji=False, soft_wrap=True)
-    return lambda sentence: console.print(f"hyrelog: {printable(sentence)}", style="yellow")

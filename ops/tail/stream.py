@@ -10,45 +10,27 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 import aiohttp
-import orjson
 
+from ops.client import CONNECT_SECONDS, Access, Interrupted, Refused, refuse
 from ops.clock import Clock, SystemClock
 from ops.tail.parser import Message, Overlong, Parser
-from schemas.webhooks import parse_retry_after
 
 PATH: Final = "/v1/events/tail"
 FIRST_WAIT_SECONDS = 1.0
 """Before the first reconnect, until the server says how long it wants to be left alone."""
 _LONGEST_WAIT_SECONDS = 30.0
-_LONGEST_RETRY_AFTER_SECONDS = 600.0
-_CONNECT_SECONDS = 10.0
 _SILENCE_SECONDS = 45.0
 """Three comments of the server's that did not come: the connection is dead, though nobody has said so."""
-_TOLD_BYTES = 64 << 10
 _MEDIA_TYPE = "text/event-stream"
-_TRY_AGAIN = frozenset((408, 425, 429))
 
-TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
-
-
-class Refused(Exception):
-    """This tail won't be served, however often it is asked for. The message says why, in the server's words if it has any."""
-
-
-class _Interrupted(Exception):
-    """The connection did not come about, or broke. Another try may do better, after so many seconds at least."""
-
-    def __init__(self, reason: str, retry_after: float = 0.0) -> None:
-        super().__init__(reason)
-        self.retry_after = retry_after
+TIMEOUT: Final = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS, sock_read=_SILENCE_SECONDS)
 
 
 @dataclass(frozen=True, slots=True)
 class Source:
-    """What to tail: the API's URL, a key, and the filters as the API names them."""
+    """What to tail: of which API, with the filters as it names them."""
 
-    url: str
-    key: str = field(repr=False)
+    access: Access
     filters: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -93,7 +75,7 @@ class Tail:
                 async with aclosing(self._connection()) as connection:
                     async for batch in connection:
                         yield batch
-            except _Interrupted as error:
+            except Interrupted as error:
                 self._failures += 1
                 retry_after = error.retry_after
                 self._say(f"{error}: trying again in {self._pause(retry_after):.0f} s")
@@ -116,17 +98,17 @@ class Tail:
         except Overlong:
             raise Refused("the server sends no events, but something that does not end") from None
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise _Interrupted(f"connection lost ({str(error) or type(error).__name__})") from None
+            raise Interrupted(f"connection lost ({str(error) or type(error).__name__})") from None
 
     def _get(self) -> Any:
-        headers = {"Authorization": f"Bearer {self._source.key}", "Accept": _MEDIA_TYPE, "Cache-Control": "no-store"}
+        headers = {**self._source.access.authorization, "Accept": _MEDIA_TYPE, "Cache-Control": "no-store"}
         parameters = dict(self._source.filters)
         if self._position:
             headers["Last-Event-ID"] = self._position
         elif self._since:
             parameters["since"] = self._since
         # No redirects: they would take the key elsewhere.
-        return self._session.get(self._source.url.rstrip("/") + PATH, params=parameters, headers=headers, allow_redirects=False)
+        return self._session.get(self._source.access.route(PATH), params=parameters, headers=headers, allow_redirects=False)
 
     async def _read(self, content: aiohttp.StreamReader) -> AsyncGenerator[Batch, None]:
         parser = Parser(self._position)
@@ -141,27 +123,6 @@ class Tail:
 
 
 async def _check(answer: aiohttp.ClientResponse, now: int) -> None:
-    """Raises ``Refused`` and ``_Interrupted`` for what is not a tail; ``now`` is in microseconds since 1970."""
-    if answer.status == 200 and answer.content_type == _MEDIA_TYPE:
-        return
-    told = await _told(answer)
-    if answer.status in _TRY_AGAIN or answer.status >= 500:
-        seconds = parse_retry_after(answer.headers.get("Retry-After"), now) or 0.0
-        raise _Interrupted(told, min(seconds, _LONGEST_RETRY_AFTER_SECONDS))
-    raise Refused(told)
-
-
-async def _told(answer: aiohttp.ClientResponse) -> str:
-    """What the server says of itself: the sentence of an error's body and what it names, else the status."""
-    body = b""
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > _TOLD_BYTES:
-            break
-    status = f"{answer.status} {answer.reason}"
-    try:
-        parsed = orjson.loads(body)
-        details = "".join(f"; {each.get('field', '')}: {each['message']}" for each in parsed.get("details", ()))
-        return f"{status}: {parsed['error']}{details}"
-    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
-        return f"{status}, which is no answer of HyreLog's"
+    """Raises ``Refused`` and ``Interrupted`` for what is not a tail; ``now`` is in microseconds since 1970."""
+    if answer.status != 200 or answer.content_type != _MEDIA_TYPE:
+        await refuse(answer, now)

@@ -6,7 +6,7 @@ Given files, it looks at those instead, and needs nothing else: no settings, no 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from enum import Enum
 from pathlib import Path
@@ -22,8 +22,10 @@ from ops import db
 from ops.collector import calm_collector
 from ops.kafka import KafkaError
 from ops.local.environment import Role, ambient_environ, settings_of
+from ops.printable import printable
 from ops.settings import Settings
-from ops.verify.files import Verdict, check
+from ops.verify.checked import Verdict, contradictions
+from ops.verify.files import check
 from ops.verify.postgres import Advance, Auditor
 from ops.verify.report import Report, sentence
 from ops.verify.topic import walk_topic
@@ -88,17 +90,24 @@ def verify(
 def verify_files(files: list[Path], *, manifest: Path | None = None, filtered: bool = False) -> Outcome:
     """Check files and print what there is to say of each. Returns what can be said of them all."""
     console = Console(stderr=True)
-    outcomes = set()
     calm_collector()
+    several = []
     for path in files:
         with _progress(console, path.name, DownloadColumn()) as begin:
             checked = check(path, manifest=manifest, filtered=filtered, advance=begin(path.stat().st_size if path.is_file() else 0))
-        for sentence_of_finding in checked.sentences():
-            console.print(sentence_of_finding, style="red", highlight=False, markup=False, soft_wrap=True)
+        _tell(console, checked.sentences())
         for line in checked.summary():
-            typer.echo(line)
-        outcomes.add(_OF_VERDICT[checked.verdict])
+            typer.echo(printable(line))
+        several.append(checked)
+    contradicting = list(contradictions(several))
+    _tell(console, contradicting)
+    outcomes = {_OF_VERDICT[checked.verdict] for checked in several} | {Outcome.BROKEN for _ in contradicting}
     return next(one for one in Outcome if one in outcomes)
+
+
+def _tell(console: Console, findings: Iterable[str]) -> None:
+    for finding in findings:
+        console.print(printable(finding), style="red", highlight=False, markup=False, soft_wrap=True)
 
 
 _OF_VERDICT = {Verdict.INTACT: Outcome.INTACT, Verdict.BROKEN: Outcome.BROKEN, Verdict.UNKNOWN: Outcome.UNKNOWN}

@@ -8,17 +8,16 @@ from pathlib import Path
 from typing import Final
 
 import zstandard
-from isal import isal_zlib
+
+from schemas.members import NotGzip, unzip
 
 _PIECE_BYTES: Final = 1 << 18
 _ZSTD_PIECE_BYTES: Final = 1 << 10
 """A frame may unpack to 32,768 times its size, and the library can't be stopped within a piece: 32 MiB at most."""
-_MOST_BYTES: Final = 1 << 20
 MOST_LINE_BYTES: Final = 4 << 20
 """Many times the longest line of ours."""
 _GZIP: Final = b"\x1f\x8b"
 _ZSTD: Final = b"\x28\xb5\x2f\xfd"
-_GZIP_WINDOW: Final = 31
 
 
 class Cut(Exception):
@@ -42,8 +41,8 @@ class Content:
         return self._sha256.hexdigest()
 
     def pieces(self) -> Iterator[bytes]:
-        """The content. Raises ``Cut`` and ``OSError``."""
-        for piece in self._unpacked():
+        """The content, no piece empty. Raises ``Cut`` and ``OSError``."""
+        for piece in filter(None, self._unpacked()):
             self._sha256.update(piece)
             self.size += len(piece)
             yield piece
@@ -78,23 +77,11 @@ class Content:
 
 
 def _gunzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """Of one member after another (RFC 1952 §2.2), a piece of output at most ``_MOST_BYTES``."""
-    member = None
     try:
-        for piece in pieces:
-            left = piece
-            while left:
-                member = member or isal_zlib.decompressobj(_GZIP_WINDOW)
-                yield member.decompress(left, _MOST_BYTES)
-                left, member = (member.unused_data, None) if member.eof else (member.unconsumed_tail, member)
-        while member is not None:
-            more = member.decompress(b"", _MOST_BYTES)
-            if not more and not member.eof:
-                raise Cut("the file is cut: its gzip stream has no proper end")
-            yield more
-            member = None if member.eof else member
-    except isal_zlib.error as error:
-        raise Cut(f"the file is broken: its gzip stream can't be read ({error})") from None
+        for piece in unzip(pieces):
+            yield piece.data
+    except NotGzip as error:
+        raise Cut(f"the gzip stream is cut or broken: {error}") from None
 
 
 def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
@@ -108,6 +95,6 @@ def _unzstd(pieces: Iterator[bytes]) -> Iterator[bytes]:
                 yield frame.decompress(left)
                 left, frame = (frame.unused_data, None) if frame.eof else (b"", frame)
     except zstandard.ZstdError as error:
-        raise Cut(f"the file is broken: its zstd stream can't be read ({error})") from None
+        raise Cut(f"the zstd stream is cut or broken: {error}") from None
     if frame is not None:
-        raise Cut("the file is cut: its zstd stream has no proper end")
+        raise Cut("the zstd stream is cut or broken: it is cut off")

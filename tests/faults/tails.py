@@ -14,9 +14,10 @@ from uuid import UUID
 import aiohttp
 import orjson
 
+from ops.client import Access, Refused
 from ops.tail.command import EVENT
 from ops.tail.parser import Message
-from ops.tail.stream import TIMEOUT, Refused, Source, Tail
+from ops.tail.stream import TIMEOUT, Source, Tail
 from tests.faults.standing import DRAIN_SECONDS, superuser
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ class Listener:
 
     async def listen(self, session: aiohttp.ClientSession, base_url: str) -> None:
         """Listen until cancelled."""
-        tail = Tail(session, Source(base_url, self.key), self._note, since=self.since)
+        tail = Tail(session, Source(Access(base_url, self.key)), self._note, since=self.since)
         try:
             async with aclosing(tail.batches()) as batches:
                 async for batch in batches:

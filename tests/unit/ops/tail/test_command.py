@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from api.parameters import EventFilters
 from ops.cli import build
-from ops.tail.command import KEYS
+from ops.client import KEYS
 from schemas.keys import Scope, make_key
 from schemas.topics import Region
 from tests.support.sse import Connection, SseServer, frame, problem, sse_server

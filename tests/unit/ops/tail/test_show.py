@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ops.tail.show import Lines, line, printable
+from ops.printable import printable
+from ops.tail.show import Lines, line
 
 EVENT: dict[str, Any] = {
     "timestamp": "2026-01-01T08:30:00.123456Z",

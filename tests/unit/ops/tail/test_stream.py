@@ -9,7 +9,8 @@ from contextlib import aclosing
 import aiohttp
 import pytest
 
-from ops.tail.stream import TIMEOUT, Batch, Refused, Source, Tail
+from ops.client import Access, Refused
+from ops.tail.stream import TIMEOUT, Batch, Source, Tail
 from tests.support.sse import Connection, SseServer, frame, problem, sse_server
 
 AT_ONCE = b"retry: 0\n\n"
@@ -22,7 +23,7 @@ async def tailed(
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session:
         say = list[str]() if said is None else said
         tail = Tail(
-            session, Source(server.url, "a-key", {"action": "user.*"}), say.append, position=position, since=since, wait_seconds=0.0
+            session, Source(Access(server.url, "a-key"), {"action": "user.*"}), say.append, position=position, since=since, wait_seconds=0.0
         )
         found = []
         async with asyncio.timeout(10), aclosing(tail.batches()) as batches:
@@ -115,7 +116,7 @@ async def test_pauses_grow_while_nothing_works_and_only_then() -> None:
 async def test_a_server_that_is_not_there_is_waited_for() -> None:
     said: list[str] = []
     async with aiohttp.ClientSession(timeout=TIMEOUT) as session, asyncio.TaskGroup() as group:
-        tail = Tail(session, Source("http://127.0.0.1:1", "a-key"), said.append, wait_seconds=0.001)
+        tail = Tail(session, Source(Access("http://127.0.0.1:1", "a-key")), said.append, wait_seconds=0.001)
         reading = group.create_task(_first(tail))
         async with asyncio.timeout(10):
             while len(said) < 3:
