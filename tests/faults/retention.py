@@ -1,7 +1,7 @@
 """Retention under kills: every job and the archive sink end by kill -9 or at a crash point, again and again, until each has done its work.
 
-Then the whole history is looked at: hot rows and archived lines together are the events that were accepted, each seq exactly once, no object is
-anybody's orphan, and every hash that left the hot table is in a tile.
+Then the whole history is looked at: hot rows and archived lines together are the events that were accepted, each seq exactly once, no
+object is anybody's orphan, and every hash that left the hot table is in a tile.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import asyncpg
 import orjson
 
 from ops.db import use_micros
-from ops.faults import ARCHIVE_POINTS, EXIT_CODE, JOB_POINTS
+from ops.faults import ARCHIVE_POINTS, EXIT_CODE, JOB_POINTS, RETENTION_POINTS
 from ops.local.environment import Role, inherited, service_environ
 from ops.objects import ObjectStore
 from schemas.archive import day_of, keys_key_of
@@ -120,7 +120,7 @@ class Retention:
         """Again and again, until it ends by itself and well."""
         at = datetime.fromtimestamp(BASE_TIME / 1e6, UTC) + timedelta(days=days)
         argv = ["-m", "ops", "jobs", "run", name, "--region", REGION.value, "--as-of", at.isoformat()]
-        while (ended := await self._process(argv, Role.SCHEDULER, JOB_POINTS, name, _JOB_SECONDS)) != 0:
+        while (ended := await self._process(argv, Role.SCHEDULER, _points(name), name, _JOB_SECONDS)) != 0:
             if ended not in (EXIT_CODE, -SIGKILL):
                 raise AssertionError(f"{name} ended with {ended}")
 
@@ -240,6 +240,18 @@ async def _seen_by_all(connection: Superuser, chain: Chain, events: Sequence[Sto
         "INSERT INTO search SELECT workspace_id, seq, company_id, occurred_at, received_at, id, '{}' FROM events WHERE workspace_id = $1",
         chain.workspace_id,
     )
+
+
+def _points(job: str) -> Sequence[str]:
+    """The crash points that a job comes by."""
+    own = {
+        "retention-marking": ("marking", "archival"),
+        "archival": ("archival",),
+        "archive-verification": ("verification",),
+        "purge": ("purge",),
+        "archive-expiry": ("expiry",),
+    }.get(job, ())
+    return [point for point in (*JOB_POINTS, *RETENTION_POINTS) if point.startswith(("job_", *own))]
 
 
 def _kill(process: asyncio.subprocess.Process) -> None:

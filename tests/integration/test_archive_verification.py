@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -146,7 +146,7 @@ async def test_what_does_not_join_its_neighbours_is_not_verified(work: Work, sup
 
 async def test_a_store_that_is_away_is_no_error_of_the_part(servers: LocalStack, superuser: Superuser, archived: Archived) -> None:
     class Away(ObjectStore):
-        def stream(self, key: str, start: int = 0, end: int | None = None):  # type: ignore[no-untyped-def]
+        def stream(self, key: str, start: int | None = None, end: int | None = None) -> Iterator[bytes]:
             raise StoreUnavailable(key)
 
     async with working(servers) as work:

@@ -57,7 +57,7 @@ async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient
 
 async def export(world: World, directory: Path, *words: str, key: str | None = None) -> Ended:
     """Run the command as a process of its own, with the company's key or another one."""
-    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key}
+    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key or ""}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "export", *words),
         env=inherited() | access | {"PYTHONPATH": str(ROOT), "COLUMNS": "500"},

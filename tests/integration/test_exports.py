@@ -30,7 +30,7 @@ from ops.auth import Principal
 from ops.db import open_pool
 from ops.local.environment import Role
 from ops.metrics import Metrics
-from ops.verify.files import Verdict
+from ops.verify.checked import Verdict
 from ops.verify.files import check as verify
 from schemas.event import StoredEvent, format_time
 from schemas.keys import Scope

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import groupby
@@ -173,9 +174,10 @@ def test_the_same_lines_in_another_shape_are_not_what_was_written(stored: Stored
 @pytest.mark.parametrize("field", ["row_count", "size", "keys_size", "occurred", "received"])
 def test_each_figure_that_was_recorded_counts(stored: Stored, field: str) -> None:
     value = getattr(stored.recorded, field)
-    other = (value[0], value[1] + 1) if isinstance(value, tuple) else value + 1
+    other: Any = (value[0], value[1] + 1) if isinstance(value, tuple) else value + 1
+    changes: dict[str, Any] = {field: other}
     with pytest.raises(Bad, match="recorded was"):
-        stored.check(recorded=replace(stored.recorded, **{field: other}))
+        stored.check(recorded=replace(stored.recorded, **changes))
 
 
 def test_zeros_without_end_fill_no_memory(stored: Stored) -> None:

@@ -14,7 +14,7 @@ def test_each_metric_is_named_by_part_and_unit_and_answers_a_question() -> None:
     registry = CollectorRegistry()
     Metrics(registry)
     for family in registry.collect():
-        assert re.fullmatch(r"hyrelog_(http|ingest|streams|auth|api|relay|sink|webhook|archive|job|tail)_[a-z_]+", family.name)
+        assert re.fullmatch(r"hyrelog_(http|ingest|streams|auth|api|relay|sink|webhook|archive|job|export|tail)_[a-z_]+", family.name)
         assert family.documentation.endswith("?")
 
 
