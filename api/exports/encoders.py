@@ -75,9 +75,9 @@ class Csv:
 class Parquet:
     """Row groups, and at the end where they are."""
 
-    def __init__(self, region: Region) -> None:
+    def __init__(self, region: Region, group_rows: int = 10_000) -> None:
         self._region = region
-        self._file: ParquetWriter = import_module("api.exports.parquet").ParquetFile()
+        self._file: ParquetWriter = import_module("api.exports.parquet").ParquetFile(group_rows)
 
     def begin(self) -> bytes:
         """The magic number."""

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
-from schemas.event import Group, StoredEvent, format_time
+from schemas.event import SALT_BYTES, Group, StoredEvent, format_time
 
 COLUMNS: Final = (
     "id",
@@ -43,6 +44,8 @@ _FORMULA = re.compile(r"[=+\-@\t\r]").match
 # one of , : ] } and no formula. Tab and CR stand there as escapes.
 _STRING = re.compile(r'([{\[,:]")(?=[=+\-@]|\\[tr])')
 
+_STARTS: Final = ('"=', '"+', '"-', '"@', r'"\t', r'"\r')
+
 
 def neutral(text: str) -> str:
     """A cell that no spreadsheet takes for a formula."""
@@ -51,7 +54,8 @@ def neutral(text: str) -> str:
 
 def neutral_json(text: str) -> str:
     """Canonical JSON in which no string is one, neither a value nor a member's name."""
-    return _STRING.sub(r"\1'", text)
+    # Nearly no event has any, and looking for these few takes a fifth of what the pattern takes.
+    return _STRING.sub(r"\1'", text) if any(start in text for start in _STARTS) else text
 
 
 def quoted(text: str) -> str:
@@ -76,17 +80,23 @@ def _line(event: StoredEvent, raw: bool) -> str:
     )
 
 
+@lru_cache(maxsize=4096)
 def _text(value: str | None) -> str:
     return "" if value is None else quoted(neutral(value))
 
 
+@lru_cache(maxsize=4096)
 def _raw_text(value: str | None) -> str:
     return "" if value is None else quoted(value)
 
 
 def _group(group: Group | None) -> str:
-    return "" if group is None or group.value is None else quoted(neutral_json(group.value.decode()))
+    if group is None or group.sealed is None:
+        return ""
+    return '"' + neutral_json(group.sealed[SALT_BYTES:].decode()).replace('"', '""') + '"'
 
 
 def _raw_group(group: Group | None) -> str:
-    return "" if group is None or group.value is None else quoted(group.value.decode())
+    if group is None or group.sealed is None:
+        return ""
+    return '"' + group.sealed[SALT_BYTES:].decode().replace('"', '""') + '"'

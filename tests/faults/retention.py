@@ -51,8 +51,8 @@ _KILL_SECONDS = (0.6, 2.0)
 _JOB_SECONDS = 120.0
 _SINK_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_ROW_LIMITS = {"ARCHIVE_PART_ROWS": "100", "PURGE_BATCH_ROWS": "25", "PURGE_SHARE": "1"}
-"""Small, so that there are many steps to be killed in."""
+_TUNING = {"ARCHIVE_PART_ROWS": "100", "PURGE_BATCH_ROWS": "25", "PURGE_SHARE": "1", "SCHEDULER_LEASE_SECONDS": "3"}
+"""Small, so that there are many steps to be killed in, and short, so that who was killed is soon followed."""
 
 
 @dataclass
@@ -74,7 +74,7 @@ class Retention:
         self._stack = stack
         self._random = random.Random(seed)
         self._kills = kills
-        self._environ = inherited() | {"REGIONS": REGION.value} | _ROW_LIMITS
+        self._environ = inherited() | {"REGIONS": REGION.value} | _TUNING
 
     async def run(self) -> World:
         """Accept, and let everything go its way under kills. Violations are in the world that is returned."""
@@ -84,12 +84,13 @@ class Retention:
             await self._accept(connection)
             for days in _STEP_DAYS:
                 for job in _JOBS:
-                    await self._job(job, days)
-                    if job == "archival":
-                        await self._sink(connection)
+                    if job == "archival":  # it waits for the sink
+                        await asyncio.gather(self._job(connection, job, days), self._sink())
+                    else:
+                        await self._job(connection, job, days)
                 await self._check(connection)
             for job in _LAST_JOBS:
-                await self._job(job, 5000)
+                await self._job(connection, job, 5000)
             await self._check_expired(connection)
         finally:
             await connection.close()
@@ -116,16 +117,26 @@ class Retention:
             at = BASE_TIME + number * DAY_MICROS // EVENTS_A_DAY
             yield chain.event(id=event_id(at), at=at, received_at=at)
 
-    async def _job(self, name: str, days: int) -> None:
+    async def _job(self, connection: Superuser, name: str, days: int) -> None:
         """Again and again, until it ends by itself and well."""
         at = datetime.fromtimestamp(BASE_TIME / 1e6, UTC) + timedelta(days=days)
         argv = ["-m", "ops", "jobs", "run", name, "--region", REGION.value, "--as-of", at.isoformat()]
         while (ended := await self._process(argv, Role.SCHEDULER, _points(name), name, _JOB_SECONDS)) != 0:
             if ended not in (EXIT_CODE, -SIGKILL):
                 raise AssertionError(f"{name} ended with {ended}")
+            async with asyncio.timeout(_JOB_SECONDS):  # the dead one's lease
+                while await connection.fetchval("SELECT count(*) FROM job WHERE lease_until > now()"):
+                    await asyncio.sleep(_POLL_SECONDS)
 
-    async def _sink(self, connection: Superuser) -> None:
+    async def _sink(self) -> None:
         """Until nothing waits that it could archive."""
+        connection = await asyncpg.connect(self._stack.superuser_url(REGION))
+        try:
+            await self._archive(connection)
+        finally:
+            await connection.close()
+
+    async def _archive(self, connection: Superuser) -> None:
         while await connection.fetchval("SELECT count(*) FROM archive_part WHERE archived_at IS NULL"):
             await self._process(["-m", "sinks", "archive"], Role.ARCHIVER, ARCHIVE_POINTS, "archive sink", _SINK_SECONDS, connection)
 

@@ -284,13 +284,20 @@ async def test_events_that_are_moved_while_they_are_read_are_read_once(
     assert (await world.get(f"/{export}/download")).content == lines(stored)
 
 
-async def test_an_export_whose_events_are_gone_is_never_shorter(world: World, archive: Archive, servers: LocalStack) -> None:
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE archive_part SET expiring_at = now() WHERE id = $1", "UPDATE archive_range SET part_id = NULL WHERE part_id = $1"],
+    ids=["past its archive retention", "of a plan without archive"],
+)
+async def test_an_export_whose_events_are_gone_is_never_shorter(
+    world: World, archive: Archive, servers: LocalStack, statement: str
+) -> None:
     """Known before, it is refused before a byte is sent; found out while it is read, it is broken off."""
     part = await world.archive(archive)
     export = await world.made()
     await world.purge()
     scope = [Run(world.chains[0].workspace_id, 1, EVENTS)]
-    await world.superuser.execute("UPDATE archive_part SET expiring_at = now() WHERE id = $1", part)
+    await world.superuser.execute(statement, part)
     answer = await world.get(f"/{export}/download")
     assert (answer.status_code, answer.json()["code"]) == (409, "CONFLICT")
     assert (await world.job(export))["status"] == "PENDING"

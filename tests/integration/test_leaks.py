@@ -90,6 +90,7 @@ def aftermath(traced_stack: tuple[LocalStack, Collector]) -> Aftermath:
         _bad(producer, planted)
         _odd(stack, producer, planted)
         _manage(producer, planted)
+        _export(producer, planted)
         _hook(producer, planted)
         _complain(stack, planted)
         traces = producer.post(LEAST, prefer="wait=30").headers["x-trace-id"]
@@ -206,6 +207,19 @@ def _hook(producer: Producer, planted: Planted) -> None:
     assert client.post(path, json=wish | {"url": f"http://{word('webhook.bad')}/"}, headers=company).status_code == 400
     assert client.post(f"{webhook}/test", headers=company).status_code == 202
     assert wait_for(lambda: client.get(f"{webhook}/deliveries?status=RETRYING", headers=company).json()["data"], PATIENCE)
+
+
+def _export(producer: Producer, planted: Planted) -> None:
+    """An export that is downloaded, and one that is refused."""
+    client, company, word = producer.client, {"Authorization": f"Bearer {producer.tenant.key}"}, planted.word
+    wish = {"source": "HOT", "format": "JSONL"}
+    filters = {"actorEmail": f"{word('export.email')}@example.org", "tenantId": word("export.tenant"), "q": word("export.q")}
+    made = client.post("/v1/exports", json=wish | {"filters": filters}, headers=company)
+    assert made.status_code == 202, made.text
+    assert client.get(f"/v1/exports/{made.json()['jobId']}/download", headers=company).status_code == 200
+    assert client.get(f"/v1/exports/{made.json()['jobId']}/{word('export.path')}", headers=company).status_code == 404
+    for wrong in ({"filters": {"category": word("export.category").upper()}}, {"from": word("export.from")}, {word("export.member"): 1}):
+        assert client.post("/v1/exports", json=wish | wrong, headers=company).status_code == 400
 
 
 def _complain(stack: LocalStack, planted: Planted) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from hashlib import sha256
 from itertools import pairwise
 from uuid import uuid4
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from api.exports.coding import coder
 from api.exports.content import Content
-from api.exports.encoders import Csv, Encoder, Jsonl
+from api.exports.encoders import Csv, Encoder, Jsonl, Parquet
 from api.exports.source import Batch
 from schemas.event import StoredEvent
 from schemas.topics import Region
@@ -41,15 +42,18 @@ def sent(content: Content, cuts: list[int]) -> bytes:
     return body + content.end()
 
 
-def encoder(is_csv: bool) -> Encoder:
-    return Csv(Region.US, raw=False) if is_csv else Jsonl(Region.US, verification=True)
+ENCODERS: dict[str, Callable[[], Encoder]] = {
+    "JSONL": lambda: Jsonl(Region.US, verification=True),
+    "CSV": lambda: Csv(Region.US, raw=False),
+    "PARQUET": lambda: Parquet(Region.US, group_rows=3),
+}
 
 
-@given(CUTS, st.booleans(), st.none() | st.integers(1, 9), st.integers(0, 9000))
-def test_rows_bytes_and_hash_are_of_the_whole_whatever_is_left_out(cuts: list[int], is_csv: bool, most: int | None, offset: int) -> None:
-    whole = Content(encoder(is_csv), coder("identity"), most, 0)
+@given(CUTS, st.sampled_from(sorted(ENCODERS)), st.none() | st.integers(1, 9), st.integers(0, 9000))
+def test_rows_bytes_and_hash_are_of_the_whole_whatever_is_left_out(cuts: list[int], form: str, most: int | None, offset: int) -> None:
+    whole = Content(ENCODERS[form](), coder("identity"), most, 0)
     expected = sent(whole, [])
-    content = Content(encoder(is_csv), coder("identity"), most, offset)
+    content = Content(ENCODERS[form](), coder("identity"), most, offset)
     assert sent(content, cuts) == expected[offset:]
     assert content.result() == whole.result()
     assert (content.result().size, content.result().sha256) == (len(expected), sha256(expected).digest())
@@ -60,7 +64,7 @@ def test_rows_bytes_and_hash_are_of_the_whole_whatever_is_left_out(cuts: list[in
 
 @given(CUTS, st.integers(1, 8))
 def test_the_manifest_names_the_ends_of_each_chain(cuts: list[int], most: int) -> None:
-    content = Content(encoder(False), coder("identity"), most, 0)
+    content = Content(ENCODERS["JSONL"](), coder("identity"), most, 0)
     sent(content, cuts)
     parts = [events[: max(0, most - 4 * number)] for number, events in enumerate(CHAINS)]
     assert content.result().workspaces == [
