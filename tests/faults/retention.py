@@ -55,6 +55,13 @@ _TUNING = {"ARCHIVE_PART_ROWS": "100", "PURGE_BATCH_ROWS": "25", "PURGE_SHARE": 
 """Small, so that there are many steps to be killed in, and short, so that who was killed is soon followed."""
 
 
+_GONE = """
+SELECT r.from_seq, r.to_seq FROM archive_range r LEFT JOIN archive_part p ON p.id = r.part_id
+WHERE r.workspace_id = $1 AND r.purging_at IS NOT NULL AND (p.id IS NULL OR p.expiring_at IS NOT NULL)
+"""
+"""What was to be kept nowhere any more: it had no archive, or that one's retention is over too."""
+
+
 @dataclass
 class World:
     """What was accepted, by workspace, and what was done to the processes."""
@@ -168,10 +175,7 @@ class Retention:
         archived = await self._archived(connection)
         for workspace_id, events in self.world.accepted.items():
             hot = {row[0]: row[1] for row in await connection.fetch("SELECT seq, hash FROM events WHERE workspace_id = $1", workspace_id)}
-            gone = await connection.fetch(
-                "SELECT from_seq, to_seq FROM archive_range WHERE workspace_id = $1 AND part_id IS NULL AND purging_at IS NOT NULL",
-                workspace_id,
-            )
+            gone = await connection.fetch(_GONE, workspace_id)
             floor = await connection.fetchval("SELECT seq FROM chain_floor WHERE workspace_id = $1", workspace_id) or 0
             for event in events:
                 place = (workspace_id, event.seq)
