@@ -43,7 +43,7 @@ PLANS: Sequence[tuple[PlanName, int]] = (("STARTER", 2), ("GROWTH", 1), ("FREE",
 """Companies, and how many workspaces each has. The first one's plan changes in the midst of a day."""
 _JOBS = ("retention-marking", "archival", "archive-verification", "purge")
 _LAST_JOBS = ("cold-archive-marker", "archive-expiry")
-_STEP_DAYS = (8, 33, 36, 95, 125)
+STEP_DAYS = (8, 33, 36, 95, 125)
 """When the jobs run, in days behind the first event: what each plan keeps hot is over at another one of them."""
 _POINT_CHANCE = 0.4
 _KILL_CHANCE = 0.3
@@ -75,8 +75,9 @@ class World:
 class Retention:
     """One run on a stack's servers, whose US database and bucket are nobody else's."""
 
-    def __init__(self, stack: LocalStack, seed: int, kills: int) -> None:
-        """``kills``: so many at least, then the rest is left in peace."""
+    def __init__(self, stack: LocalStack, seed: int, kills: int, steps: Sequence[int] = STEP_DAYS) -> None:
+        """``kills``: so many, if there are as many processes to be killed; then the rest is left in peace."""
+        self._steps = steps
         self.world = World()
         self._stack = stack
         self._random = random.Random(seed)
@@ -89,7 +90,7 @@ class Retention:
         try:
             await use_micros(connection)
             await self._accept(connection)
-            for days in _STEP_DAYS:
+            for days in self._steps:
                 for job in _JOBS:
                     if job == "archival":  # it waits for the sink
                         await asyncio.gather(self._job(connection, job, days), self._sink())
