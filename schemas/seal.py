@@ -9,8 +9,7 @@ Both give the same bytes for the same event, so that writing a part again can be
 
 from __future__ import annotations
 
-from base64 import b64decode, b64encode
-from binascii import Error as BadBase64
+from binascii import a2b_base64, b2a_base64
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
@@ -164,12 +163,12 @@ class Salts:
 
     def encrypt(self, number: int, salts: bytes) -> bytes:
         """The line of that number (from 0), without its line feed: base64 of ciphertext ‖ tag. The nonce is the number, big-endian."""
-        return b64encode(self._cipher.encrypt(number.to_bytes(12), salts, None))
+        return b2a_base64(self._cipher.encrypt(number.to_bytes(12), salts, None), newline=False)
 
     def decrypt(self, number: int, line: bytes) -> bytes:
         """What ``salts_of`` gave for the event of that line. Raises ``Unopenable``."""
         try:
-            salts = self._cipher.decrypt(number.to_bytes(12), b64decode(line, validate=True), None)
+            salts = self._cipher.decrypt(number.to_bytes(12), a2b_base64(line, strict_mode=True), None)
         except (InvalidTag, ValueError):
             raise Unopenable(f"the salts of line {number + 1} can't be decrypted") from None
         if len(salts) != _SALTS_BYTES + _TIME_BYTES:
@@ -214,7 +213,7 @@ def _sealed(group: Group | None) -> bytes:
 
 
 def _quoted(ciphertext: bytes | None) -> bytes:
-    return _NULL if ciphertext is None else b'"%b"' % b64encode(ciphertext)
+    return _NULL if ciphertext is None else b'"%b"' % b2a_base64(ciphertext, newline=False)
 
 
 def _salt(group: Group | None) -> bytes:
@@ -222,10 +221,7 @@ def _salt(group: Group | None) -> bytes:
 
 
 def _opened(text: str | None) -> bytes | None:
-    try:
-        return None if text is None else b64decode(text, validate=True)
-    except BadBase64 as error:
-        raise ValueError from error
+    return None if text is None else a2b_base64(text, strict_mode=True)
 
 
 def _group(commitment: str | None, ciphertext: bytes | None, salt: bytes) -> Group | None:
