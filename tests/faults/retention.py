@@ -43,7 +43,7 @@ PLANS: Sequence[tuple[PlanName, int]] = (("STARTER", 2), ("GROWTH", 1), ("FREE",
 """Companies, and how many workspaces each has. The first one's plan changes in the midst of a day."""
 _JOBS = ("retention-marking", "archival", "archive-verification", "purge")
 _LAST_JOBS = ("cold-archive-marker", "archive-expiry")
-_STEP_DAYS = (8, 33, 36, 95, 125)
+STEP_DAYS = (8, 33, 36, 95, 125)
 """When the jobs run, in days behind the first event: what each plan keeps hot is over at another one of them."""
 _POINT_CHANCE = 0.4
 _KILL_CHANCE = 0.3
@@ -53,6 +53,13 @@ _SINK_SECONDS = 60.0
 _POLL_SECONDS = 0.1
 _TUNING = {"ARCHIVE_PART_ROWS": "100", "PURGE_BATCH_ROWS": "25", "PURGE_SHARE": "1", "SCHEDULER_LEASE_SECONDS": "3"}
 """Small, so that there are many steps to be killed in, and short, so that who was killed is soon followed."""
+
+
+_GONE = """
+SELECT r.from_seq, r.to_seq FROM archive_range r LEFT JOIN archive_part p ON p.id = r.part_id
+WHERE r.workspace_id = $1 AND r.purging_at IS NOT NULL AND (p.id IS NULL OR p.expiring_at IS NOT NULL)
+"""
+"""What was to be kept nowhere any more: it had no archive, or that one's retention is over too."""
 
 
 @dataclass
@@ -68,8 +75,9 @@ class World:
 class Retention:
     """One run on a stack's servers, whose US database and bucket are nobody else's."""
 
-    def __init__(self, stack: LocalStack, seed: int, kills: int) -> None:
-        """``kills``: so many at least, then the rest is left in peace."""
+    def __init__(self, stack: LocalStack, seed: int, kills: int, steps: Sequence[int] = STEP_DAYS) -> None:
+        """``kills``: so many, if there are as many processes to be killed; then the rest is left in peace."""
+        self._steps = steps
         self.world = World()
         self._stack = stack
         self._random = random.Random(seed)
@@ -82,7 +90,7 @@ class Retention:
         try:
             await use_micros(connection)
             await self._accept(connection)
-            for days in _STEP_DAYS:
+            for days in self._steps:
                 for job in _JOBS:
                     if job == "archival":  # it waits for the sink
                         await asyncio.gather(self._job(connection, job, days), self._sink())
@@ -168,10 +176,7 @@ class Retention:
         archived = await self._archived(connection)
         for workspace_id, events in self.world.accepted.items():
             hot = {row[0]: row[1] for row in await connection.fetch("SELECT seq, hash FROM events WHERE workspace_id = $1", workspace_id)}
-            gone = await connection.fetch(
-                "SELECT from_seq, to_seq FROM archive_range WHERE workspace_id = $1 AND part_id IS NULL AND purging_at IS NOT NULL",
-                workspace_id,
-            )
+            gone = await connection.fetch(_GONE, workspace_id)
             floor = await connection.fetchval("SELECT seq FROM chain_floor WHERE workspace_id = $1", workspace_id) or 0
             for event in events:
                 place = (workspace_id, event.seq)
