@@ -87,9 +87,9 @@ async def site(servers: LocalStack) -> AsyncIterator[Site]:
         "INSERT INTO source (topic, partition, topic_id, next_offset) VALUES ($1, $2, $3, $4)",
         [(ingest_topic(Region.US), FIRST_PARTITION + number, uuid4(), END) for number in range(3)],
     )
-    await superuser.execute("ALTER TABLE events DISABLE TRIGGER events_append_only")
+    await superuser.execute("ALTER TABLE events DISABLE TRIGGER events_no_delete")
     await superuser.execute("DELETE FROM events WHERE source_partition >= $1", FIRST_PARTITION)
-    await superuser.execute("ALTER TABLE events ENABLE TRIGGER events_append_only")
+    await superuser.execute("ALTER TABLE events ENABLE TRIGGER events_no_delete")
     url = servers.settings(Role.API).database_url(Region.US)
     async with await open_pool(url, application_name="catchup", region=Region.US, max_size=2) as pool:
         yield Site(tenant, pool, superuser, chains)

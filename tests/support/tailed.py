@@ -87,6 +87,6 @@ class Site:
 
     def purge(self, workspace_id: str, first: int, last: int) -> None:
         """Take stored events away, past everything that forbids it."""
-        self.sql("ALTER TABLE events DISABLE TRIGGER events_append_only")
+        self.sql("ALTER TABLE events DISABLE TRIGGER events_no_delete")
         self.sql("DELETE FROM events WHERE workspace_id = %s AND seq BETWEEN %s AND %s", workspace_id, first, last)
-        self.sql("ALTER TABLE events ENABLE TRIGGER events_append_only")
+        self.sql("ALTER TABLE events ENABLE TRIGGER events_no_delete")
