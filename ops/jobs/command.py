@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any
 
 import orjson
 import typer
 from prometheus_client import CollectorRegistry
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from ops import db, failures, health, log
 from ops.clock import SystemClock
@@ -136,7 +137,8 @@ def _is_away(error: Exception) -> bool:
 
 
 def _table(found: list[tuple[Region, Standing]], now: int) -> Table:
-    table = Table("region", "job", "schedule (UTC)", "last run", "result", "took", "next run", "detail")
+    whole = partial(Column, no_wrap=True)  # a name that is cut, or in pieces, can't be copied
+    table = Table("region", whole("job"), "schedule (UTC)", "last run", "result", "took", "next run", "detail")
     for region, each in found:
         running = each.is_running(now)
         since = each.running_since or now
