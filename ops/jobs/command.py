@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from datetime import datetime
-from functools import partial
 from typing import Annotated, Any
 
 import orjson
@@ -137,8 +136,9 @@ def _is_away(error: Exception) -> bool:
 
 
 def _table(found: list[tuple[Region, Standing]], now: int) -> Table:
-    whole = partial(Column, no_wrap=True)  # a name that is cut, or in pieces, can't be copied
-    table = Table("region", whole("job"), "schedule (UTC)", "last run", "result", "took", "next run", "detail")
+    names = ("schedule (UTC)", "last run", "result", "took", "next run", "detail")
+    # A name that is cut, or in pieces, can't be copied; of all else nothing is left out either.
+    table = Table("region", Column("job", no_wrap=True), *(Column(name, overflow="fold") for name in names))
     for region, each in found:
         running = each.is_running(now)
         since = each.running_since or now
