@@ -74,7 +74,10 @@ class Archived:
             elif is_ours(event_id):
                 earliest = received_at(event_id)
                 rows = await connection.fetch(self._sql["parts_received"], *scope, earliest, earliest + _MILLISECOND - 1)
-                parts, place = [to_part(row) for row in rows], None
+                # Of a part that is cold, too, the index says whether it may have the event at all.
+                found = [to_part(row) for row in rows]
+                parts = [each for each in found if next(each.blocks.received_in(earliest, earliest + _MILLISECOND - 1), None) is not None]
+                place = None
             else:
                 return None
             return _Sought(parts, place, await self._data_keys.get(connection, caller.company_id)) if parts else None

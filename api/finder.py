@@ -79,21 +79,27 @@ class Finder:
 
     async def events(self, caller: Principal, wanted: EventFilter, after: Position | None, limit: int) -> Listed:
         """Up to ``limit`` events of the caller's behind ``after``. Raises ``Unavailable``."""
-        edge = after or wanted.first()
+        async with self._store.reading_for(caller, "events", PLANNING) as connection:
+            found = await self._find(connection, caller, wanted, after, limit)
+            # Behind the list: what was removed in between is told of at least.
+            hot_since: int | None = await connection.fetchval(self._sql["hot_since"], caller.company_id, wanted.workspace_id)
+        return Listed(found, hot_since)
+
+    async def _find(
+        self, connection: Connection, caller: Principal, wanted: EventFilter, after: Position | None, limit: int
+    ) -> list[Found]:
+        edge, look = after or wanted.first(), _Look(connection, self._sql, caller, wanted)
         tokens, words = wanted.tokens(caller.company_id), frozenset(wanted.word_tokens(caller.company_id))
         walk = max(self._steps.least, limit * self._steps.an_event)
-        async with self._store.reading_for(caller, "events", PLANNING) as connection:
-            hot_since: int | None = await connection.fetchval(self._sql["hot_since"], caller.company_id, wanted.workspace_id)
-            look = _Look(connection, self._sql, caller, wanted)
-            if wanted.idempotency_key is not None:
-                search = _Search("found_by_key", wanted.idempotency_key, words=words)
-            elif wanted.words is not None:
-                search = _Search("found_by_words", tokens, (walk,), words_unless_erased=words)
-            elif (found := await look.walk(edge, walk, limit)) is not None:
-                return Listed(found, hot_since)
-            else:
-                search = _Search("found", tokens)
-            return Listed(await look.search(search, edge, limit), hot_since)
+        if wanted.idempotency_key is not None:
+            search = _Search("found_by_key", wanted.idempotency_key, words=words)
+        elif wanted.words is not None:
+            search = _Search("found_by_words", tokens, (walk,), words_unless_erased=words)
+        elif (found := await look.walk(edge, walk, limit)) is not None:
+            return found
+        else:
+            search = _Search("found", tokens)
+        return await look.search(search, edge, limit)
 
 
 class _Look:

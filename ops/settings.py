@@ -195,7 +195,14 @@ class Settings(DatabaseSettings):
     archive_lock_days: int = Field(
         default=0, ge=0, description="How long that holds, from when the object is written; 0: the part's archive retention."
     )
-    archive_storage_class: str = Field(default="STANDARD", pattern="^[A-Z_]+$", description="S3 storage class of archived events.")
+    archive_storage_class: str = Field(
+        default="STANDARD",
+        pattern="^(STANDARD|STANDARD_IA|ONEZONE_IA|INTELLIGENT_TIERING|GLACIER_IR)$",
+        description="S3 storage class of archived events. One that is read at once: each part is read back before anything goes.",
+    )
+    archive_recheck_days: int = Field(
+        default=30, ge=0, description="Archives that are warm are read back again after so many days; 0: only once, before their events go."
+    )
     purge_enabled: bool = Field(
         default=True, description="Whether hot events are removed once their archive is verified and their retention is over."
     )

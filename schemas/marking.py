@@ -10,12 +10,10 @@ from operator import attrgetter
 from typing import Final, NamedTuple
 
 from schemas.archive import ArchiveRange, day_start
-from schemas.retention import DAY_MICROS, History, Terms
+from schemas.retention import History, Terms
 
 MOST_RANGES: Final = 5000
 """Of one part: its record on the archive topic has to stay below a Kafka broker's 1 MiB."""
-_LATE_MICROS: Final = 8 * DAY_MICROS
-"""An event may have been received before its archive day: as long before as the ingest topic keeps it, and a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +65,9 @@ def terms_of(history: History, kind: str, received_at: int) -> Terms:
     return terms.of_audit() if kind == "AUDIT" else terms
 
 
-def may_differ(history: History, day: date) -> bool:
-    """Whether events of that archive day may have been received under different terms."""
-    return history.changes_within(day_start(day) - _LATE_MICROS, day_end(day))
+def may_differ(history: History, day: date, late: int) -> bool:
+    """Whether events of that archive day, which may have been received ``late`` microseconds before it, may be under different terms."""
+    return history.changes_within(day_start(day) - late, day_end(day))
 
 
 def runs(history: History, kind: str, workspace_id: str, received: Iterable[tuple[int, int]]) -> Iterator[Run]:

@@ -13,8 +13,10 @@ ORDER BY p.archive_until, p.id LIMIT $5
 SELECT workspace_id, from_seq, to_seq FROM archive_range WHERE part_id = $1 ORDER BY workspace_id, from_seq
 
 -- name: begin_expiry
--- From now on nobody begins to read the part: once, and with its entry in the audit.
-UPDATE archive_part SET expiring_at = $2 WHERE id = $1 AND expiring_at IS NULL RETURNING id
+-- From now on nobody begins to read the part: once, with its entry in the audit, and by the server's own clock too, but in a demo.
+UPDATE archive_part SET expiring_at = $2
+WHERE id = $1 AND expiring_at IS NULL AND (archive_until < now() OR (SELECT is_demo FROM database_region))
+RETURNING id
 
 -- name: expire_part
 -- The part's objects are gone.

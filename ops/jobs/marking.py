@@ -21,13 +21,14 @@ from ops.jobs.work import JobFailed, Work
 from schemas import ids
 from schemas.archive import ArchiveRange, day_start
 from schemas.marking import PlannedPart, Run, day_end, due, hot_until, joined, may_differ, parts, runs, terms_of, unarchived
-from schemas.retention import History, Terms
+from schemas.retention import DAY_MICROS, History, Terms
 
 _LOG = log.get(__name__)
 _PAGE_COMPANIES = 500
 _PAGE_WORKSPACES = 1000
 _PAGE_RECEIPTS = 10_000
 _FIRST = UUID(int=0)
+_HOUR_MICROS = 3_600_000_000
 _MOST_CONFLICTS = 100
 """A marker beside this one is as fast; more of them in a row are a fault of ours."""
 _MADE_ALREADY = ("23505", "23503")
@@ -107,6 +108,8 @@ class _Page:
         self._now = now
         self._counts = counts
         self._sql = load_queries("ops.jobs", "marking.sql")
+        # As long before its archive day an event may have been received: the ingest topic keeps it for so long, and a day for clocks.
+        self._late = work.settings.topic_retention_hours * _HOUR_MICROS + DAY_MICROS
         self._conflicts = 0
         """In a row."""
 
@@ -137,7 +140,7 @@ class _Page:
     def _may_be_due(self, each: _Standing, day: date) -> bool:
         if day_end(day) > self._now:
             return False
-        return may_differ(self._history, day) or hot_until(day, terms_of(self._history, each.kind, day_start(day))) <= self._now
+        return may_differ(self._history, day, self._late) or hot_until(day, terms_of(self._history, each.kind, day_start(day))) <= self._now
 
     def _broken(self, workspaces: Collection[str]) -> set[str]:
         """Tell of workspaces whose events are missing; the same."""
@@ -160,10 +163,21 @@ class _Page:
             if len(are_due) < len(runs_of_day):
                 waiting.add(each.workspace_id)
             found += are_due
-        edges = await self._edges(found)
-        broken |= {run.events.workspace_id for run in found if run not in edges}
-        await self._write(day, [run for run in found if run.events.workspace_id not in broken], edges)
+        edges: dict[Run, _Edges] = {}
+        while True:
+            planned = parts(found, day, self._work.settings.archive_part_rows)
+            missing = await self._add_edges(edges, [*found, *(run for part in planned for run in part.runs)])  # parts may cut runs
+            if not missing:
+                break
+            broken |= missing
+            found = [run for run in found if run.events.workspace_id not in broken]
+        await self._write(day, planned, found, edges)
         return waiting | self._broken(broken)
+
+    async def _add_edges(self, edges: dict[Run, _Edges], pieces: Sequence[Run]) -> set[str]:
+        """Look up the edges of runs that have none yet; the workspaces whose events are missing there."""
+        edges.update(await self._edges([run for run in pieces if run not in edges]))
+        return {run.events.workspace_id for run in pieces if run not in edges}
 
     async def _day_ends(self, day: date, ready: Sequence[_Standing]) -> dict[str, int]:
         workspaces, firsts, heads = [each.workspace_id for each in ready], [each.seq for each in ready], [each.head for each in ready]
@@ -171,7 +185,7 @@ class _Page:
         return {str(row[0]): row[1] for row in rows}  # where events are missing, halving ends nowhere
 
     async def _runs(self, each: _Standing, day: date, last: int) -> list[Run]:
-        if not may_differ(self._history, day):
+        if not may_differ(self._history, day, self._late):
             terms = terms_of(self._history, each.kind, day_start(day))
             return [Run(ArchiveRange(each.workspace_id, each.seq, last), terms)]
         found: list[Run] = []
@@ -193,10 +207,8 @@ class _Page:
                 edges[run] = _Edges(*first, last[1])
         return edges
 
-    async def _write(self, day: date, found: Sequence[Run], edges: Mapping[Run, _Edges]) -> None:
+    async def _write(self, day: date, planned: Sequence[PlannedPart], found: Sequence[Run], edges: Mapping[Run, _Edges]) -> None:
         """In one transaction; nothing when another one was faster: what he has made is seen at the next look."""
-        planned = parts(found, day, self._work.settings.archive_part_rows)
-        edges = {**edges, **await self._edges([run for part in planned for run in part.runs if run not in edges])}
         try:
             async with self._connection.transaction():
                 count = await self._insert(day, planned, unarchived(found), edges)

@@ -11,14 +11,16 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from ops import audit, log
 from ops.db import Connection, Row, load_queries, sqlstate
 from ops.jobs.patience import patiently
-from ops.jobs.work import JobFailed, Work
+from ops.jobs.work import JobFailed, Work, in_thread
 from ops.tiles import Tree, WrongTile, write_tiles
+from schemas.archive import keys_key_of
 from schemas.audit import Entry, Outcome
 from schemas.merkle import HASH_BYTES
 
@@ -48,6 +50,8 @@ class _Range:
     tiled_at: int | None
     purging_at: int | None
     key: str | None
+    size: int | None
+    keys_size: int | None
     may_go: bool
 
 
@@ -73,6 +77,8 @@ class _Purge:
         self._sql = load_queries("ops.jobs", "purge.sql")
         self._counts: Counter[str] = Counter(events=0, ranges=0)
         self._refused = 0
+        self._seen: str | None = None
+        """The last part whose objects were seen to be there."""
         self._purged = work.metrics.purged.labels(work.region.value)
 
     async def page(self, after: UUID) -> list[UUID]:
@@ -118,12 +124,24 @@ class _Purge:
         if not found.may_go:
             self._counts["waiting_verification"] += 1
             return False
+        if found.purging_at is None:
+            await self._look(found)
         if found.tiled_at is None:
             await self._write_tiles(found)
         if found.purging_at is None:
             await patiently(lambda: self._begin(found))
             self._work.faults.hit("purge_recorded")
         return await self._remove(found)
+
+    async def _look(self, found: _Range) -> None:
+        """Whether its archive, verified some time ago, is still there. Raises ``NotAsMarked``. Once for the ranges of a part in a row."""
+        if found.key is None or found.key == self._seen:
+            return
+        for key, size in ((found.key, found.size), (keys_key_of(found.key), found.keys_size)):
+            head = await patiently(partial(in_thread, self._work, partial(self._work.objects.head, key)))
+            if head is None or head.size != size:
+                raise NotAsMarked(f"{key} is not there any more as it was verified")
+        self._seen = found.key
 
     async def _write_tiles(self, found: _Range) -> None:
         tree = Tree(self._work.objects, str(found.company_id), str(found.workspace_id))

@@ -8,7 +8,7 @@ WHERE purged_at IS NULL AND hot_until <= $1 AND workspace_id > $2 ORDER BY works
 -- name: next_to_purge
 -- A workspace's first range that is not purged, and its archive.
 SELECT r.workspace_id, r.from_seq, r.to_seq, r.company_id, r.first_prev_hash, r.last_hash, r.hot_until, r.tiled_at, r.purging_at, p.key,
-  r.part_id IS NULL OR p.verified_at IS NOT NULL AS may_go
+  p.size, p.keys_size, r.part_id IS NULL OR p.verified_at IS NOT NULL AS may_go
 FROM archive_range r LEFT JOIN archive_part p ON p.id = r.part_id
 WHERE r.workspace_id = $1 AND r.purged_at IS NULL ORDER BY r.from_seq LIMIT 1
 

@@ -1,10 +1,11 @@
 -- Queries of archive-verification, in the role hyrelog_scheduler.
 
 -- name: unverified
--- The next parts, by id, that are archived and not verified; those too that did not pass before.
-SELECT id, company_id, key, sha256, content_sha256, row_count, blocks, size, keys_size, occurred_from, occurred_to, received_from, received_to
+-- The next parts, by id, that are archived and not verified; those too that did not pass before, and those last read before $3 that are warm.
+SELECT id, company_id, key, sha256, content_sha256, row_count, blocks, size, keys_size, occurred_from, occurred_to, received_from, received_to,
+       verified_at
 FROM archive_part
-WHERE id > $1 AND archived_at IS NOT NULL AND verified_at IS NULL AND expiring_at IS NULL
+WHERE id > $1 AND archived_at IS NOT NULL AND expiring_at IS NULL AND (verified_at IS NULL OR (checked_at < $3 AND NOT is_cold_archived))
 ORDER BY id LIMIT $2
 
 -- name: part_ranges
@@ -27,11 +28,11 @@ ORDER BY r.workspace_id, r.from_seq LIMIT 1
 
 -- name: verified
 -- The part is what was marked and written, and its hot events may go.
-UPDATE archive_part SET verified_at = $2, verification_error = NULL, checked_at = $2 WHERE id = $1 AND verified_at IS NULL
+UPDATE archive_part SET verified_at = coalesce(verified_at, $2), verification_error = NULL, checked_at = $2 WHERE id = $1
 
 -- name: not_verified
--- The part did not pass; its hot events stay.
-UPDATE archive_part SET verification_error = $3, checked_at = $2 WHERE id = $1 AND verified_at IS NULL
+-- The part did not pass, or does not pass any more; what of its events is hot stays.
+UPDATE archive_part SET verified_at = NULL, verification_error = $3, checked_at = $2 WHERE id = $1
 
 -- name: count_failed
 -- How many parts did not pass.

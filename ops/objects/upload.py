@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
@@ -65,6 +66,8 @@ class Upload:
         self._buffer = bytearray()
         self._id: str | None = None
         self._parts: list[dict[str, Any]] = []
+        self._is_over = False
+        self._turn = threading.Lock()  # who gives up may do so while another thread is still at it
 
     def __enter__(self) -> Self:
         return self
@@ -74,32 +77,42 @@ class Upload:
 
     def write(self, piece: bytes) -> None:
         """Add bytes behind those there are."""
-        self._buffer += piece
-        while len(self._buffer) >= PIECE_BYTES:
-            self._send(PIECE_BYTES)
+        with self._turn:
+            self._check()
+            self._buffer += piece
+            while len(self._buffer) >= PIECE_BYTES:
+                self._send(PIECE_BYTES)
 
     def finish(self) -> None:
         """Make it an object. Raises ``AlreadyThere``, and then it is none."""
-        if self._id is None:
-            put(self._client, self._which, bytes(self._buffer), self._attributes)
-            return
-        if self._buffer:
-            self._send(len(self._buffer))
-        tag = self._complete()
-        with told(self._key):
-            # Some stores call an upload finished that is no more, where another one's object is.
-            if self._client.head_object(**self._which)["ETag"] != tag:
-                raise AlreadyThere(self._key)
-        self._id = None
+        with self._turn:
+            self._check()
+            if self._id is None:
+                put(self._client, self._which, bytes(self._buffer), self._attributes)
+                return
+            if self._buffer:
+                self._send(len(self._buffer))
+            tag = self._complete()
+            with told(self._key):
+                # Some stores call an upload finished that is no more, where another one's object is.
+                if self._client.head_object(**self._which)["ETag"] != tag:
+                    raise AlreadyThere(self._key)
+            self._id = None
 
     def abort(self) -> None:
         """There is to be no object; nothing happens once it is finished."""
-        self._buffer.clear()
-        if self._id is not None:
-            # What can't be removed, the next writer's `abandon_uploads` or the bucket's lifecycle does; it must not hide why we are here.
-            with suppress(StoreUnavailable, Denied), told(self._key), suppress(self._client.exceptions.NoSuchUpload):
-                self._client.abort_multipart_upload(**self._which, UploadId=self._id)
-            self._id = None
+        with self._turn:
+            self._is_over = True
+            self._buffer.clear()
+            if self._id is not None:
+                # What can't be removed, the next writer or the bucket's lifecycle does; it must not hide why we are here.
+                with suppress(StoreUnavailable, Denied), told(self._key), suppress(self._client.exceptions.NoSuchUpload):
+                    self._client.abort_multipart_upload(**self._which, UploadId=self._id)
+                self._id = None
+
+    def _check(self) -> None:
+        if self._is_over:
+            raise StoreUnavailable(f"{self._key}: the upload was given up")
 
     def _complete(self) -> str:
         """The ETag of what is there now."""

@@ -17,11 +17,12 @@ from typing import Any, Self
 from ops import failures, kafka, log
 from ops.archive.data_keys import DataKeys
 from ops.clock import Clock
+from ops.db import sqlstate
 from ops.faults import FaultPoints
 from ops.kafka import GroupReader, KafkaError, TopicMismatch
 from ops.metrics import Metrics
-from ops.objects import ObjectStore, StoreUnavailable
-from ops.sealing import Sealer
+from ops.objects import Cold, NotThere, ObjectStore, StoreUnavailable, Unsupported
+from ops.sealing import Sealer, Unsealable
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.archive import decode_work
@@ -43,6 +44,10 @@ _FIRST_PAUSE, _LAST_PAUSE = 0.2, 10.0
 _CONNECTIONS = 2
 _ANSWER_AGE_SECONDS = 30.0
 _ENDED_EXIT_CODE = 75
+_NUMBER_TAKEN = "23505"
+"""SQLSTATE, when marking gives a new part the number that one of ours was to get."""
+_PART_ALONE = (NotAsMarked, Unsealable, Cold, NotThere, Unsupported)
+"""What stands against one part: the others go on. It is tried again when it is sent again."""
 
 
 class RegionArchiver:
@@ -180,7 +185,7 @@ class RegionArchiver:
                 del waiting[0]
                 pause, self._failing_since = _FIRST_PAUSE, None
             except Exception as error:
-                if not (isinstance(error, StoreUnavailable) or is_transient(error)):
+                if not (isinstance(error, StoreUnavailable) or is_transient(error) or sqlstate(error) == _NUMBER_TAKEN):
                     raise
                 self._note(error)
                 await asyncio.sleep(pause)
@@ -191,10 +196,11 @@ class RegionArchiver:
         try:
             if await self._writer.archive(part):
                 _LOG.info("archived", region=self.region, part=part)
-        except NotAsMarked as error:
+        except _PART_ALONE as error:
+            reason = failures.summary(error)
             self._metrics.refused()
-            _LOG.critical("a part is not as it was marked", region=self.region, part=part, reason=str(error))
-            await self._store.refuse(part, str(error))
+            _LOG.critical("a part can't be archived", region=self.region, part=part, reason=reason)
+            await self._store.refuse(part, reason)
 
     def _tell(self, partition: int, waiting: int) -> None:
         self._waiting[partition] = waiting

@@ -180,7 +180,9 @@ class Writer:
         mode, days = self._settings.archive_lock_mode, self._settings.archive_lock_days
         if mode is None:
             return None
-        return Lock(mode, self._clock.micros() + days * DAY_MICROS if days else marked.archive_until)
+        until = self._clock.micros() + days * DAY_MICROS if days else marked.archive_until
+        # Stores refuse a lock that is over; what is past its retention already, or nearly, is to go and needs none.
+        return Lock(mode, until) if until > self._clock.micros() + DAY_MICROS else None
 
 
 def _name(marked: Marked) -> str:

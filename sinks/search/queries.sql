@@ -11,10 +11,12 @@ ON CONFLICT (topic, partition) DO UPDATE
 SET topic_id = excluded.topic_id, next_offset = excluded.next_offset, refill_from = excluded.refill_from
 
 -- name: heads
--- The last event that the sink has of each workspace.
-SELECT w.id, last.seq
+-- The last event that the sink has, or had until it was purged, of each workspace.
+SELECT w.id, greatest(last.seq, f.seq)
 FROM unnest($1::uuid[]) AS w (id)
-CROSS JOIN LATERAL (SELECT seq FROM search WHERE workspace_id = w.id ORDER BY seq DESC LIMIT 1) AS last
+LEFT JOIN LATERAL (SELECT seq FROM search WHERE workspace_id = w.id ORDER BY seq DESC LIMIT 1) AS last ON true
+LEFT JOIN chain_floor f ON f.workspace_id = w.id
+WHERE last.seq IS NOT NULL OR f.seq IS NOT NULL
 
 -- name: events_after
 -- What the topic lacks of a workspace, from its chain. The context is not searched, and not shown to this role.
@@ -25,9 +27,10 @@ ORDER BY seq LIMIT $4
 
 -- name: workspaces_after
 -- The next workspaces, with how far their chains and the sink are.
-SELECT h.workspace_id, h.seq AS stored, coalesce(last.seq, 0) AS taken
+SELECT h.workspace_id, h.seq AS stored, greatest(last.seq, f.seq, 0) AS taken
 FROM (SELECT workspace_id, seq FROM chain_head WHERE workspace_id > $1 ORDER BY workspace_id LIMIT $2) AS h
 LEFT JOIN LATERAL (SELECT seq FROM search WHERE workspace_id = h.workspace_id ORDER BY seq DESC LIMIT 1) AS last ON true
+LEFT JOIN chain_floor f ON f.workspace_id = h.workspace_id
 ORDER BY h.workspace_id
 
 -- name: bury
@@ -48,8 +51,9 @@ DELETE FROM search_dead WHERE id = $1
 SELECT EXISTS (SELECT FROM search WHERE workspace_id = $1 AND seq = $2)
 
 -- name: insert_rows
--- Index events. Not by COPY, which row-level security forbids; tokens come as text, as arrays of one length alone can be unnested.
+-- Index events, but those purged meanwhile. Not by COPY, which row-level security forbids; tokens are text, as arrays of one length alone unnest.
 INSERT INTO search (workspace_id, seq, company_id, occurred_at, received_at, id, tokens)
 SELECT n.workspace_id, n.seq, n.company_id, n.occurred_at, n.received_at, n.id, n.tokens::bigint[]
 FROM unnest($1::uuid[], $2::bigint[], $3::uuid[], $4::timestamptz[], $5::timestamptz[], $6::uuid[], $7::text[])
   AS n (workspace_id, seq, company_id, occurred_at, received_at, id, tokens)
+WHERE NOT EXISTS (SELECT FROM chain_floor f WHERE f.workspace_id = n.workspace_id AND f.seq >= n.seq)

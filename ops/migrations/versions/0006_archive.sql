@@ -29,7 +29,7 @@ CREATE TABLE company_retention (
 -- Kept by the database itself, so that no way of changing a plan can forget it.
 CREATE FUNCTION note_retention(whose uuid) RETURNS void LANGUAGE sql AS $$
   INSERT INTO company_retention (company_id, since, hot_days, archive_days, cold_after_days)
-  SELECT c.id, CASE WHEN last.since IS NULL THEN least(c.created_at, now()) ELSE now() END, held.hot, held.archive, held.cold
+  SELECT c.id, CASE WHEN last.since IS NULL THEN least(c.created_at, now()) ELSE greatest(clock_timestamp(), last.since) END, held.hot, held.archive, held.cold
   FROM company c JOIN plan p ON p.name = c.plan
   CROSS JOIN LATERAL (SELECT p.limits || c.overrides AS limits) l
   CROSS JOIN LATERAL (
@@ -165,7 +165,8 @@ BEGIN
 END $$;
 
 -- Remove up to so many events of a workspace, the oldest ones, out of the range that begins at `first`, with what is found by them. Returns
--- how many; or, with 0, what has to come first. Refuses whatever is not announced, not in tiles, or not verified in the archive.
+-- how many; or, with 0, what has to come first. Refuses whatever is not announced, not in tiles, or not verified in the archive; and whatever is
+-- still to be kept by this server's own clock, but in a demo: a scheduler whose clock is wrong must not be believed.
 CREATE FUNCTION purge_events(whose uuid, first bigint, most integer, OUT removed bigint, OUT waits_for text)
   LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp
 AS $$
@@ -180,6 +181,9 @@ BEGIN
   SELECT * INTO range FROM archive_range r WHERE r.workspace_id = whose AND r.from_seq = first FOR UPDATE;
   IF range.purging_at IS NULL OR range.purged_at IS NOT NULL THEN
     RAISE EXCEPTION 'the range is not to be purged' USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
+  IF range.hot_until > now() AND NOT (SELECT d.is_demo FROM database_region d) THEN
+    RAISE EXCEPTION 'its hot retention is not over' USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
   IF range.part_id IS NOT NULL AND NOT EXISTS (SELECT FROM archive_part p WHERE p.id = range.part_id AND p.verified_at IS NOT NULL) THEN
     RAISE EXCEPTION 'its archive is not verified' USING ERRCODE = 'object_not_in_prerequisite_state';
@@ -210,7 +214,7 @@ BEGIN
   END IF;
   DELETE FROM search s WHERE s.workspace_id = whose AND s.seq > done AND s.seq <= edge;
   DELETE FROM event_key k WHERE k.workspace_id = whose AND k.seq > done AND k.seq <= edge;
-  IF range.part_id IS NULL THEN
+  IF range.part_id IS NULL OR EXISTS (SELECT FROM archive_part p WHERE p.id = range.part_id AND p.expired_at IS NOT NULL) THEN
     DELETE FROM event_alias a WHERE a.workspace_id = whose AND a.seq > done AND a.seq <= edge;
   END IF;
   WITH gone AS (
@@ -282,6 +286,7 @@ BEGIN
   EXECUTE format('CREATE POLICY auditor ON archive_part FOR SELECT TO hyrelog_auditor USING (true)');
 END $$;
 CREATE POLICY archiver ON events FOR SELECT TO hyrelog_archiver USING (true);
+CREATE POLICY search_writer ON chain_floor FOR SELECT TO hyrelog_search USING (true);  -- what was purged is not indexed again
 CREATE POLICY admin ON company_retention TO hyrelog_admin USING (true);
 CREATE POLICY admin ON company_data_key TO hyrelog_admin USING (true);
 CREATE POLICY scheduler ON audit_outbox FOR INSERT TO hyrelog_scheduler WITH CHECK (true);
@@ -317,6 +322,7 @@ GRANT SELECT, INSERT, UPDATE ON chain_floor TO hyrelog_purger;
 
 GRANT SELECT ON company_retention, company_data_key, archive_part, archive_range, chain_floor TO hyrelog_api;
 GRANT SELECT ON archive_part, archive_range, chain_floor TO hyrelog_auditor;
+GRANT SELECT (workspace_id, seq) ON chain_floor TO hyrelog_search;
 DO $$
 DECLARE owner text := current_user;
 BEGIN
