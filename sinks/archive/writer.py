@@ -26,6 +26,7 @@ from sinks.archive.handle import MarkedRange, PartContent, Piece, Written
 from sinks.archive.store import PAGE_ROWS, ArchiveStore, Marked
 
 _LOG = log.get(__name__)
+_LEAST_LOCK_MICROS = 3_600_000_000
 
 
 class Out(Protocol):
@@ -182,7 +183,7 @@ class Writer:
             return None
         until = self._clock.micros() + days * DAY_MICROS if days else marked.archive_until
         # Stores refuse a lock that is over; what is past its retention already, or nearly, is to go and needs none.
-        return Lock(mode, until) if until > self._clock.micros() + DAY_MICROS else None
+        return Lock(mode, until) if until > self._clock.micros() + _LEAST_LOCK_MICROS else None
 
 
 def _name(marked: Marked) -> str:

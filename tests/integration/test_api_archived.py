@@ -16,7 +16,7 @@ from ops.seed import Tenant
 from schemas.event import StoredEvent, format_time
 from schemas.problems import Code
 from schemas.view import render
-from tests.support.archiving import Archive, Superuser, archive_of, event_id, mark, purge
+from tests.support.archiving import PARTITION, Archive, Superuser, archive_of, event_id, mark, purge
 from tests.support.chains import BASE_TIME, SECOND, Chain, store
 from tests.support.serving import served
 from tests.support.stack import LocalStack
@@ -49,7 +49,7 @@ async def site(servers: LocalStack, superuser: Superuser) -> AsyncIterator[Site]
         purged: list[StoredEvent] = []
         hot: list[StoredEvent] = []
         for workspace in sorted(tenant.workspaces, key=lambda each: str(each.id)):
-            chain = Chain(str(tenant.id), str(workspace.id))
+            chain = Chain(str(tenant.id), str(workspace.id), partition=PARTITION)
             times = [BASE_TIME + number * SECOND for number in range(COUNT + 5)]
             events = [chain.event(id=event_id(at), received_at=at, context=b'{"ipAddress":"192.0.2.1"}') for at in times]
             await store(superuser, chain, events)

@@ -221,6 +221,14 @@ async def test_events_are_locked_and_salts_are_not(servers: LocalStack, superuse
     assert archive.objects.delete(part.keys_key)
 
 
+async def test_what_is_past_its_retention_is_archived_without_a_lock(servers: LocalStack, superuser: Superuser, archive: Archive) -> None:
+    """Stores refuse a lock that is over, and one such part must not keep the others waiting."""
+    part_id = await mark(superuser, await _stored(servers, superuser, 5), archive_until=SystemClock().micros())
+    settings = archive.settings.model_copy(update={"archive_lock_mode": "GOVERNANCE"})
+    assert await archive.writer(settings=settings).archive(part_id)
+    assert archive.objects.delete((await archive.part(part_id)).key)
+
+
 async def test_what_the_topic_names_is_archived_by_the_sink(servers: LocalStack, superuser: Superuser, archive: Archive) -> None:
     events = await _stored(servers, superuser, 40, 2)
     part_id = await mark(superuser, events)

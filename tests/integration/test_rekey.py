@@ -94,6 +94,7 @@ class Webhooks:
 @pytest.fixture
 async def webhooks(servers: LocalStack, superuser: Database) -> AsyncIterator[Webhooks]:
     await superuser.execute("DELETE FROM audit_outbox")
+    await superuser.execute("DELETE FROM company_data_key")  # of other tests' archives
     yield Webhooks(superuser, servers.tenant())
     await superuser.execute("DELETE FROM webhook")
 

@@ -35,6 +35,8 @@ from tests.support.chains import BASE_TIME
 from tests.support.stack import LocalStack
 
 DAY = date(2026, 1, 1)
+PARTITION = 999
+"""Of chains that are to be purged: no worker has it, and no other test."""
 Superuser: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 
@@ -116,13 +118,18 @@ async def archive_of(servers: LocalStack, superuser: Superuser) -> AsyncIterator
         yield Archive(settings, pool, superuser)
 
 
-async def purge(superuser: Superuser, events: Sequence[StoredEvent], partition: int = 0) -> None:
+async def purge(superuser: Superuser, events: Sequence[StoredEvent]) -> None:
     """Remove the events of marked and archived ranges from the hot table, as the database does it for the purge job."""
+    async with superuser.transaction():
+        await _purge(superuser, events)
+        await superuser.execute("DELETE FROM source WHERE partition = $1", PARTITION)
+
+
+async def _purge(superuser: Superuser, events: Sequence[StoredEvent]) -> None:
     await superuser.execute(
         "INSERT INTO source (topic, partition, topic_id, next_offset, announced) "
-        "VALUES ('hyrelog.us.ingest', $1, gen_random_uuid(), $2, $2) "
-        "ON CONFLICT (topic, partition) DO UPDATE SET next_offset = excluded.next_offset, announced = excluded.announced",
-        *(partition, 2**62),
+        "VALUES ('hyrelog.us.ingest', $1, gen_random_uuid(), $2, $2)",
+        *(PARTITION, 2**62),
     )
     await superuser.execute("UPDATE archive_part SET verified_at = archived_at WHERE company_id = $1", UUID(events[0].company_id))
     for workspace_id in {event.workspace_id for event in events}:

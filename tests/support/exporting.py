@@ -14,7 +14,7 @@ from schemas.event import StoredEvent, format_time
 from schemas.plans import PlanName
 from schemas.retention import DAY_MICROS
 from schemas.view import render
-from tests.support.archiving import Archive, event_id, mark, purge
+from tests.support.archiving import PARTITION, Archive, event_id, mark, purge
 from tests.support.chains import SECOND, Chain, store
 from tests.support.managing import Database
 from tests.support.stack import UNLIMITED, LocalStack
@@ -92,7 +92,7 @@ async def world_of(
     limits: Mapping[str, Any] = {**UNLIMITED, **overrides}
     tenant = servers.tenant(workspaces=2, plan=plan, overrides=limits)
     since = (SystemClock().micros() // SECOND) * SECOND - 5 * DAY_MICROS
-    chains = [Chain(str(tenant.id), str(workspace.id)) for workspace in tenant.workspaces]
+    chains = [Chain(str(tenant.id), str(workspace.id), partition=PARTITION) for workspace in tenant.workspaces]
     events = [[_event(chain, since + number * SECOND) for number in range(EVENTS)] for chain in chains]
     for chain, stored in zip(chains, events, strict=True):
         await store(superuser, chain, stored)

@@ -35,7 +35,10 @@ REGION = Region.AU
 DAY = date(2026, 1, 1)
 HOT_UNTIL = BASE_TIME + 90 * DAY_MICROS
 ARCHIVE_UNTIL = BASE_TIME + 365 * DAY_MICROS
-EMPTY = "TRUNCATE archive_range, archive_part, chain_floor, search, search_dead, webhook_head, source, audit_outbox"
+EMPTY = (
+    "TRUNCATE archive_range, archive_part, chain_floor, chain_head, events, event_key, event_alias, search, search_dead, "
+    "webhook_head, source, audit_outbox"
+)
 
 
 class Killed(BaseException):
@@ -188,9 +191,17 @@ async def retiring(servers: LocalStack) -> AsyncIterator[Retiring]:
     await use_micros(superuser)
     pool = await open_pool(settings.database_url(REGION), application_name="test-jobs", region=REGION, max_size=2)
     try:
-        await superuser.execute(EMPTY)
+        await _empty(superuser)
         workspaces = tuple(str(workspace.id) for workspace in tenant.workspaces)
         yield Retiring(servers, superuser, pool, ObjectStore.of(settings, REGION), str(tenant.id), workspaces)
+        await _empty(superuser)
     finally:
         await pool.close()
         await superuser.close()
+
+
+async def _empty(superuser: Database) -> None:
+    """As no worker of this region would have it: what tests of the topic compare with is not to be these chains."""
+    async with superuser.transaction():
+        await superuser.execute("SET LOCAL session_replication_role = replica")
+        await superuser.execute(EMPTY)
