@@ -58,6 +58,7 @@ class Download(Response):
         self._coding = coding
         self._stopping = stopping
         self._metrics = metrics
+        self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -121,16 +122,24 @@ class Download(Response):
                 if content.truncated:
                     break
         await _tell(send, await asyncio.to_thread(content.end))
+        # The server takes a message once what it holds is nearly all with the client: so the last chunk does not wait for a slow reader.
+        await _send(send, b"")
+        # From here on the run is given up in the database, by us: a beat that finds it gone would cut a whole answer.
+        self._is_ending = True
         if not await self._exports.succeed(self._caller, self._started, content.rows, content.truncated, content.result()):
             raise _Stopped(None, "SUPERSEDED")
         _LOG.info("exported", export=job.id, rows=content.rows)
-        await send({"type": "http.response.body", "body": b""})
+        await _send(send, b"", more=False)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            if self._is_ending:
+                continue
             with suppress(Unavailable):
                 pulse = await self._exports.beat(self._caller, self._started, self._content.rows)
+                if self._is_ending:
+                    continue
                 if pulse is Pulse.SUPERSEDED:
                     raise _Stopped(None, "SUPERSEDED")
                 if pulse is Pulse.KEY_ENDED:
@@ -171,11 +180,15 @@ async def ahead(items: AsyncIterator[Item]) -> AsyncGenerator[Item]:
 
 async def _tell(send: Send, told: bytes) -> None:
     for at in range(0, len(told), _PIECE):
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await send({"type": "http.response.body", "body": told[at : at + _PIECE], "more_body": True})
-        except TimeoutError:
-            raise _Stopped("CANCELED", "CLIENT_STALLED") from None
+        await _send(send, told[at : at + _PIECE])
+
+
+async def _send(send: Send, piece: bytes, *, more: bool = True) -> None:
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+    except TimeoutError:
+        raise _Stopped("CANCELED", "CLIENT_STALLED") from None
 
 
 async def _disconnected(receive: Receive) -> None:

@@ -56,6 +56,9 @@ class Slow:
     async def head(self) -> bytes:
         return await self._reader.readuntil(b"\r\n\r\n")
 
+    async def some(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
+
     async def rest(self) -> bytes:
         """All until the connection ends, however it does."""
         pieces = []
@@ -104,6 +107,18 @@ async def test_a_whole_download_has_its_last_chunk(world: World) -> None:
     export = await world.made()
     async with slow(world, export) as client:
         assert (await client.head()).startswith(b"HTTP/1.1 200")
+        assert (await client.rest()).endswith(LAST_CHUNK)
+    assert (await world.job(export))["status"] == "SUCCEEDED"
+
+
+@pytest.mark.parametrize("left", [100_000, 1_000_000, 3_000_000])
+async def test_a_client_that_pauses_at_the_end_gets_its_last_chunk(world: World, left: int) -> None:
+    """Whether what it has not read is with the kernel, or with us still."""
+    export = await world.made()
+    async with slow(world, export) as client:
+        await client.head()
+        await client.some(len(lines(world.stored())) - left)
+        await asyncio.sleep(0.5)  # five beats
         assert (await client.rest()).endswith(LAST_CHUNK)
     assert (await world.job(export))["status"] == "SUCCEEDED"
 
