@@ -32,5 +32,5 @@ class Downloads:
         # What is in a Parquet file is compressed already.
         coding = "identity" if job.wish.format == "PARQUET" else chosen(accepted)
         batches = self.source.read(caller, job.wish.filter(), started.scope, job.most_rows)
-        content = Content(encoder(job.wish, caller.region), coder(coding), job.most_rows, offset)
+        content = Content(encoder(job.wish, caller.region), coder(coding), job.most_rows, offset, filtered=job.wish.is_filtered)
         return Download(self.exports, caller, started, batches, content, coding, stopping=self.stopping, metrics=self.metrics)

@@ -91,7 +91,7 @@ class ExportPage(Shape):
 
 
 class Part(Shape):
-    """What of a workspace is in an export."""
+    """What of a workspace is in an export: a run of its chain without a hole, or all that has passed the filters."""
 
     workspace_id: Id
     rows: Count
@@ -113,4 +113,4 @@ class Manifest(_Asked):
     sha256: Hash = Field(description="Of the same.")
     created_at: Time
     finished_at: Time
-    workspaces: list[Part] = Field(description="In the order of the file.")
+    workspaces: list[Part] = Field(description="In the order of the file. Of a workspace one for each unbroken run, unless it is filtered.")
