@@ -6,7 +6,7 @@ The last chunk is sent once it is written down that the export succeeded. Whatev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 
@@ -17,7 +17,7 @@ from api.exports.actions import Exports, Pulse, Started
 from api.exports.archive import ArchiveUnreadable
 from api.exports.content import Content
 from api.exports.rows import MEDIA_TYPES
-from api.exports.source import Batch, EventsGone
+from api.exports.source import Batch, ChainBroken, EventsGone
 from ops import log
 from ops.auth import Principal
 from ops.metrics import Metrics
@@ -28,6 +28,12 @@ BEAT_SECONDS: Final = 1.0
 STALL_SECONDS: Final = 60.0
 """A client that has not read a piece for so long is gone."""
 _PIECE: Final = 64 << 10
+_FAILURES: Final[Mapping[type[Exception], str]] = {
+    ArchiveUnreadable: "ARCHIVE_UNREADABLE",
+    ChainBroken: "CHAIN_BROKEN",
+    EventsGone: "EVENTS_GONE",
+    Unavailable: "UNAVAILABLE",
+}
 _LOG = log.get(__name__)
 Item = TypeVar("Item")
 
@@ -93,12 +99,8 @@ class Download(Response):
                 if task.done():
                     task.result()
                     return
-        except ArchiveUnreadable:
-            raise _Stopped("FAILED", "ARCHIVE_UNREADABLE") from None
-        except EventsGone:
-            raise _Stopped("FAILED", "EVENTS_GONE") from None
-        except Unavailable:
-            raise _Stopped("FAILED", "UNAVAILABLE") from None
+        except tuple(_FAILURES) as error:
+            raise _Stopped("FAILED", next(reason for kind, reason in _FAILURES.items() if isinstance(error, kind))) from None
         except asyncio.CancelledError:
             raise _Stopped("FAILED", "INTERRUPTED") from None
         except _Stopped:

@@ -63,6 +63,7 @@ class Export(_Asked):
             "REQUESTED",
             "EVENTS_GONE",
             "ARCHIVE_UNREADABLE",
+            "CHAIN_BROKEN",
             "UNAVAILABLE",
             "INTERRUPTED",
             "PROCESS_DIED",
@@ -70,7 +71,8 @@ class Export(_Asked):
         ]
         | None
     ) = Field(
-        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. KEY_ENDED: revoked or expired meanwhile. "
+        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. CHAIN_BROKEN: some are missing that "
+        "must be there. KEY_ENDED: revoked or expired meanwhile. "
         "INTERRUPTED: our server was stopped."
     )
     limit: int | None
