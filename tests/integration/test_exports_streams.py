@@ -192,6 +192,18 @@ async def test_a_company_downloads_two_at_a_time(world: World) -> None:
         assert (await world.get(f"/{third}/download")).status_code == 200
 
 
+@pytest.mark.parametrize("broken", ["api.exports.downloads.encoder", "api.exports.downloads.Content"])
+async def test_a_download_that_never_began_holds_no_place(world: World, broken: str) -> None:
+    """Whatever of it could not be made."""
+    export = await world.made()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(broken, None)
+        for _ in range(3):
+            assert (await world.get(f"/{export}/download")).status_code == 500
+    assert await world.superuser.fetchval("SELECT run FROM export_job WHERE id = $1", export) is None
+    assert (await world.get(f"/{export}/download")).status_code == 200
+
+
 async def test_a_download_whose_process_died_has_failed(world: World, superuser: Database) -> None:
     """And holds no place any more."""
     exports = [await world.made(limit=1) for _ in range(3)]
