@@ -61,8 +61,8 @@ _ROUTERS = (
     keys.managed_router,
     reading.router,
     routes.router,
-    exports.reading_router,
     exports.router,
+    exports.reading_router,
 )
 
 

@@ -32,6 +32,7 @@ _NO_ID = UUID(int=0)
 _PLACE = Struct(">iqi")
 _LATEST = Position(252_455_615_999_999_999, _PLACE.pack(2**31 - 1, 2**63 - 1, 2**31 - 1))  # the end of the year 9969
 _LOG = log.get(__name__)
+_WAIT_FOR_OWN = "Too many of this company's queries are under way: try again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +138,15 @@ class Store:
             yield connection
 
     @asynccontextmanager
+    async def acting_in_turn(self, caller: Principal, action: str) -> AsyncIterator[Connection]:
+        """A transaction in the caller's company's name, as ``acting`` begins it, within the share of connections that its reads have."""
+        async with (
+            _in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
+            self.acting(caller.region, caller.company_id, action) as connection,
+        ):
+            yield connection
+
+    @asynccontextmanager
     async def reading_for(
         self,
         caller: Principal,
@@ -149,7 +159,7 @@ class Store:
         ``gate`` is waited at once it is the company's turn: so no company that waits for itself keeps others from it.
         """
         async with (
-            _in_turn(self._share_of(caller.company_id), "Too many of this company's queries are under way: try again"),
+            _in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
             _in_turn(gate, "Too much is read at a time: try again") if gate else nullcontext(),
             self._reading(caller.region, query) as connection,
             tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True, parameters=parameters),

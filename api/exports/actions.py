@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Any
 from uuid import UUID, uuid4
@@ -78,7 +78,7 @@ class Exports:
         filters = wish.filters.asked()
         place = (export_id, caller.company_id, caller.workspace_id)
         times = (wish.start, wish.end)
-        async with self._acting(caller, "create_export") as connection:
+        async with self._store.acting_in_turn(caller, "create_export") as connection:
             most = await self._gates.admit(connection, caller, wish, now)
             await connection.execute(
                 self._sql["insert_job"],
@@ -94,23 +94,24 @@ class Exports:
 
     async def cancel(self, attempt: Attempt, caller: Principal, export_id: str) -> Job:
         """For good; one that has succeeded stays so."""
-        async with self._acting(caller, "cancel_export") as connection:
+        async with self._store.acting_in_turn(caller, "cancel_export") as connection:
             job = await self._hold(connection, caller, export_id)
             await connection.execute(self._sql["cancel"], caller.company_id, export_id, self._management.now())
             await self._write(connection, attempt, job, {"before": job.state})
             return await self._read(connection, caller, export_id)
 
     async def begin(self, attempt: Attempt, caller: Principal, export_id: str, offset: int) -> Started:
-        """Begin a download, in place of the one of this export that is under way, if one is.
+        """Begin a download, in place of the one of this export that is under way, if one is. Its rows are bounded by today's plan too.
 
-        Raises ``Conflict`` for one that was cancelled or whose events are gone, ``RestoreRequired``, ``RateLimited``.
+        Raises ``Conflict`` for one that was cancelled or whose events are gone, ``PlanRestricted``, ``RestoreRequired``, ``RateLimited``.
         """
         now, run = self._management.now(), uuid4()
-        async with self._acting(caller, "begin_download") as connection:
+        async with self._store.acting_in_turn(caller, "begin_download") as connection:
             await connection.execute(self._sql["lock_downloads"], caller.company_id)
             job = await self._hold(connection, caller, export_id)
             if job.state == "CANCELED" and job.reason == REQUESTED:
                 raise Conflict("The export was cancelled.")
+            job = replace(job, most_rows=await self._gates.admit_again(connection, caller, job))
             await self._gates.check_cold(connection, caller, job, now)
             await self._gates.check_there(connection, caller, job)
             await self._check_downloads(connection, caller, export_id)
@@ -144,7 +145,9 @@ class Exports:
 
     @asynccontextmanager
     async def _acting(self, caller: Principal, action: str) -> AsyncIterator[Connection]:
-        """In the company's name, for a workspace's key too: the audit is the company's."""
+        """In the company's name, as all actions: a workspace's key's audit is the company's too. Not in its turn: what a download that is
+        under way says of itself must not wait for new ones.
+        """
         async with self._store.acting(caller.region, caller.company_id, action) as connection:
             yield connection
 

@@ -18,7 +18,8 @@ class Content:
     To be used in threads, one call at a time.
     """
 
-    def __init__(self, encoder: Encoder, coder: Coder, most: int | None, offset: int) -> None:
+    def __init__(self, encoder: Encoder, coder: Coder, most: int | None, offset: int, *, filtered: bool = False) -> None:
+        """``filtered``: events are left out anywhere, so that runs of them mean nothing."""
         self.rows = 0
         self.truncated = False
         """Whether there was more than ``most``."""
@@ -30,7 +31,8 @@ class Content:
         self._offset = offset
         self._size = 0
         self._sha256 = sha256()
-        self._workspaces: dict[str, dict[str, Any]] = {}
+        self._filtered = filtered
+        self._runs: list[dict[str, Any]] = []
 
     def begin(self) -> bytes:
         """What to send first."""
@@ -55,7 +57,7 @@ class Content:
 
     def result(self) -> Result:
         """Of the whole content, what was left out included."""
-        return Result(self._size, self._sha256.digest(), list(self._workspaces.values()))
+        return Result(self._size, self._sha256.digest(), self._runs)
 
     def _sent(self, piece: bytes) -> bytes:
         self._sha256.update(piece)
@@ -64,12 +66,14 @@ class Content:
         return self._coder.compress(piece[left_out:]) if left_out < len(piece) else b""
 
     def _note(self, batch: Batch) -> None:
+        """A batch is of one run: only where one ends and the next one begins, events can be missing in what is not filtered."""
         first, last = _link(batch, 0), _link(batch, -1)
-        known = self._workspaces.get(batch.workspace_id)
-        if known is None:
+        run = self._runs[-1] if self._runs else None
+        if run is None or run["workspaceId"] != batch.workspace_id or not (self._filtered or first[0] == run["lastSeq"] + 1):
             start = {"firstSeq": first[0], "firstPrevHash": first[1].hex(), "firstHash": first[2].hex()}
-            known = self._workspaces[batch.workspace_id] = {"workspaceId": batch.workspace_id, "rows": "0", **start}
-        known.update(rows=str(int(known["rows"]) + len(batch)), lastSeq=last[0], lastHash=last[2].hex())
+            run = {"workspaceId": batch.workspace_id, "rows": "0", **start}
+            self._runs.append(run)
+        run.update(rows=str(int(run["rows"]) + len(batch)), lastSeq=last[0], lastHash=last[2].hex())
 
 
 def _link(batch: Batch, at: int) -> tuple[int, bytes, bytes]:

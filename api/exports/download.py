@@ -6,7 +6,7 @@ The last chunk is sent once it is written down that the export succeeded. Whatev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import aclosing, suppress
 from typing import Final, TypeVar
 
@@ -17,7 +17,7 @@ from api.exports.actions import Exports, Pulse, Started
 from api.exports.archive import ArchiveUnreadable
 from api.exports.content import Content
 from api.exports.rows import MEDIA_TYPES
-from api.exports.source import Batch, EventsGone
+from api.exports.source import Batch, ChainBroken, EventsGone
 from ops import log
 from ops.auth import Principal
 from ops.metrics import Metrics
@@ -28,6 +28,12 @@ BEAT_SECONDS: Final = 1.0
 STALL_SECONDS: Final = 60.0
 """A client that has not read a piece for so long is gone."""
 _PIECE: Final = 64 << 10
+_FAILURES: Final[Mapping[type[Exception], str]] = {
+    ArchiveUnreadable: "ARCHIVE_UNREADABLE",
+    ChainBroken: "CHAIN_BROKEN",
+    EventsGone: "EVENTS_GONE",
+    Unavailable: "UNAVAILABLE",
+}
 _LOG = log.get(__name__)
 Item = TypeVar("Item")
 
@@ -58,6 +64,7 @@ class Download(Response):
         self._coding = coding
         self._stopping = stopping
         self._metrics = metrics
+        self._is_ending = False
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -92,12 +99,8 @@ class Download(Response):
                 if task.done():
                     task.result()
                     return
-        except ArchiveUnreadable:
-            raise _Stopped("FAILED", "ARCHIVE_UNREADABLE") from None
-        except EventsGone:
-            raise _Stopped("FAILED", "EVENTS_GONE") from None
-        except Unavailable:
-            raise _Stopped("FAILED", "UNAVAILABLE") from None
+        except tuple(_FAILURES) as error:
+            raise _Stopped("FAILED", next(reason for kind, reason in _FAILURES.items() if isinstance(error, kind))) from None
         except asyncio.CancelledError:
             raise _Stopped("FAILED", "INTERRUPTED") from None
         except _Stopped:
@@ -121,16 +124,24 @@ class Download(Response):
                 if content.truncated:
                     break
         await _tell(send, await asyncio.to_thread(content.end))
+        # The server takes a message once what it holds is nearly all with the client: so the last chunk does not wait for a slow reader.
+        await _send(send, b"")
+        # From here on the run is given up in the database, by us: a beat that finds it gone would cut a whole answer.
+        self._is_ending = True
         if not await self._exports.succeed(self._caller, self._started, content.rows, content.truncated, content.result()):
             raise _Stopped(None, "SUPERSEDED")
         _LOG.info("exported", export=job.id, rows=content.rows)
-        await send({"type": "http.response.body", "body": b""})
+        await _send(send, b"", more=False)
 
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
+            if self._is_ending:
+                continue
             with suppress(Unavailable):
                 pulse = await self._exports.beat(self._caller, self._started, self._content.rows)
+                if self._is_ending:
+                    continue
                 if pulse is Pulse.SUPERSEDED:
                     raise _Stopped(None, "SUPERSEDED")
                 if pulse is Pulse.KEY_ENDED:
@@ -171,11 +182,15 @@ async def ahead(items: AsyncIterator[Item]) -> AsyncGenerator[Item]:
 
 async def _tell(send: Send, told: bytes) -> None:
     for at in range(0, len(told), _PIECE):
-        try:
-            async with asyncio.timeout(STALL_SECONDS):
-                await send({"type": "http.response.body", "body": told[at : at + _PIECE], "more_body": True})
-        except TimeoutError:
-            raise _Stopped("CANCELED", "CLIENT_STALLED") from None
+        await _send(send, told[at : at + _PIECE])
+
+
+async def _send(send: Send, piece: bytes, *, more: bool = True) -> None:
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            await send({"type": "http.response.body", "body": piece, "more_body": more})
+    except TimeoutError:
+        raise _Stopped("CANCELED", "CLIENT_STALLED") from None
 
 
 async def _disconnected(receive: Receive) -> None:

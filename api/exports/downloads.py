@@ -27,10 +27,19 @@ class Downloads:
 
     async def open(self, attempt: Attempt, caller: Principal, export_id: str, *, offset: int, accepted: str | None) -> Download:
         """A download from ``offset`` on, for a client that accepts these codings. Raises as ``Exports.begin``."""
-        started = await self.exports.begin(attempt, caller, export_id, offset)
-        job = started.job
+        # Whatever can fail, or takes long, comes first: a download that has begun holds one of the company's places.
+        wish = (await self.exports.get(caller, export_id)).wish
+        wanted = wish.filter()
         # What is in a Parquet file is compressed already.
-        coding = "identity" if job.wish.format == "PARQUET" else chosen(accepted)
-        batches = self.source.read(caller, job.wish.filter(), started.scope, job.most_rows)
-        content = Content(encoder(job.wish, caller.region), coder(coding), job.most_rows, offset)
-        return Download(self.exports, caller, started, batches, content, coding, stopping=self.stopping, metrics=self.metrics)
+        coding = "identity" if wish.format == "PARQUET" else chosen(accepted)
+        packing = coder(coding)
+        writing = await asyncio.to_thread(encoder, wish, caller.region)  # the first one for Parquet imports pyarrow, a second or more
+        started = await self.exports.begin(attempt, caller, export_id, offset)
+        try:
+            most = started.job.most_rows
+            content = Content(writing, packing, most, offset, filtered=wish.is_filtered)
+            batches = self.source.read(caller, wanted, started.scope, most)
+            return Download(self.exports, caller, started, batches, content, coding, stopping=self.stopping, metrics=self.metrics)
+        except BaseException:
+            await self.exports.end(caller, started, "FAILED", "INTERNAL_ERROR", 0)
+            raise

@@ -32,6 +32,13 @@ class Gates:
             await self._check_window(connection, caller, wish.start, now, has_audit=has_audit)
         return most
 
+    async def admit_again(self, connection: Connection, caller: Principal, job: Job) -> int | None:
+        """How many rows a download of it may have: plans change, and the smaller limit holds. Raises ``PlanRestricted``."""
+        ((limits, _has_audit),) = await connection.fetch(self._sql["terms_of_company"], caller.company_id, caller.workspace_id)
+        of_plan = PlanLimits.parse(orjson.loads(limits))
+        _check_source(of_plan, job.wish.source)
+        return min((most for most in (job.most_rows, of_plan.export_rows) if most is not None), default=None)
+
     async def _check_window(self, connection: Connection, caller: Principal, start: int, now: int, *, has_audit: bool) -> None:
         """Raise where the export would have to begin before anything that can still be in an archive."""
         rows = await connection.fetch(self._sql["retention_of_company"], caller.company_id)
@@ -58,9 +65,13 @@ class Gates:
             raise Conflict("Some of the export's events are past their retention and were removed: make a new export.")
 
 
+def _check_source(limits: PlanLimits, source: str) -> None:
+    if source not in limits.export_sources:
+        raise PlanRestricted(f"The company's plan does not include exports of {source}.")
+
+
 def _most_rows(limits: PlanLimits, wish: ExportWish) -> int | None:
-    if wish.source not in limits.export_sources:
-        raise PlanRestricted(f"The company's plan does not include exports of {wish.source}.")
+    _check_source(limits, wish.source)
     if wish.limit is None:
         return limits.export_rows
     if limits.export_rows is not None and wish.limit > limits.export_rows:

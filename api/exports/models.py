@@ -63,6 +63,7 @@ class Export(_Asked):
             "REQUESTED",
             "EVENTS_GONE",
             "ARCHIVE_UNREADABLE",
+            "CHAIN_BROKEN",
             "UNAVAILABLE",
             "INTERRUPTED",
             "PROCESS_DIED",
@@ -70,7 +71,8 @@ class Export(_Asked):
         ]
         | None
     ) = Field(
-        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. KEY_ENDED: revoked or expired meanwhile. "
+        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. CHAIN_BROKEN: some are missing that "
+        "must be there. KEY_ENDED: revoked or expired meanwhile. "
         "INTERRUPTED: our server was stopped."
     )
     limit: int | None
@@ -91,7 +93,7 @@ class ExportPage(Shape):
 
 
 class Part(Shape):
-    """What of a workspace is in an export."""
+    """What of a workspace is in an export: a run of its chain without a hole, or all that has passed the filters."""
 
     workspace_id: Id
     rows: Count
@@ -113,4 +115,4 @@ class Manifest(_Asked):
     sha256: Hash = Field(description="Of the same.")
     created_at: Time
     finished_at: Time
-    workspaces: list[Part] = Field(description="In the order of the file.")
+    workspaces: list[Part] = Field(description="In the order of the file. Of a workspace one for each unbroken run, unless it is filtered.")

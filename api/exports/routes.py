@@ -59,6 +59,36 @@ async def create_export(request: Request, caller: Caller, attempt: AttemptOf, pa
     return answers.json(orjson.dumps({"jobId": made.id, "status": made.state}), status=202)
 
 
+def _no_old_http(request: Request) -> None:
+    """Without chunks, an answer that was broken off could look complete."""
+    if request.scope.get("http_version") == "1.0":
+        raise ValidationFailed("A download takes HTTP/1.1 at least.")
+
+
+@router.get(
+    "/exports/{id}/download",
+    name="export.download",
+    summary="Download an export",
+    dependencies=[Depends(parameters.once), Depends(_no_old_http)],
+    response_class=Response,
+    responses=answers.downloaded(examples.contents(), ValidationFailed, PlanRestricted, NotFound, Conflict, RestoreRequired, RateLimited),
+)
+async def download_export(
+    id: str,
+    asked: Annotated[DownloadQuery, Query()],
+    caller: Caller,
+    attempt: AttemptOf,
+    parts: PartsOf,
+    accept_encoding: Annotated[str | None, Header(description="`gzip` and `zstd` are known, for JSONL and CSV.")] = None,
+) -> Response:
+    """The file, as it is read. It may be downloaded again, and has the same events then; of an export that is being downloaded the
+    new download takes the place of the running one. To resume one that broke off, send as `offset` how many bytes came.
+
+    A company may download two exports at a time. A client that goes away or stops reading cancels the download, not the export.
+    """
+    return await parts.downloads.open(attempt, caller, check_id(id), offset=asked.offset, accepted=accept_encoding)
+
+
 @router.post(
     "/exports/{id}/cancel",
     name="export.cancel",
@@ -86,36 +116,6 @@ async def list_exports(asked: Annotated[ExportQuery, Query()], caller: Caller, p
     found = await parts.exports.page(caller, before, asked.limit + 1)
     placed = [(job, Position(0, UUID(job.id).bytes)) for job in found]
     return answers.listed(placed, asked.limit, parts.cursors, bound, Job.shown)
-
-
-def _no_old_http(request: Request) -> None:
-    """Without chunks, an answer that was broken off could look complete."""
-    if request.scope.get("http_version") == "1.0":
-        raise ValidationFailed("A download takes HTTP/1.1 at least.")
-
-
-@reading_router.get(
-    "/exports/{id}/download",
-    name="export.download",
-    summary="Download an export",
-    dependencies=[Depends(parameters.once), Depends(_no_old_http)],
-    response_class=Response,
-    responses=answers.downloaded(examples.contents(), ValidationFailed, NotFound, Conflict, RestoreRequired, RateLimited),
-)
-async def download_export(
-    id: str,
-    asked: Annotated[DownloadQuery, Query()],
-    caller: Caller,
-    attempt: AttemptOf,
-    parts: PartsOf,
-    accept_encoding: Annotated[str | None, Header(description="`gzip` and `zstd` are known, for JSONL and CSV.")] = None,
-) -> Response:
-    """The file, as it is read. It may be downloaded again, and has the same events then; of an export that is being downloaded the
-    new download takes the place of the running one. To resume one that broke off, send as `offset` how many bytes came.
-
-    A company may download two exports at a time. A client that goes away or stops reading cancels the download, not the export.
-    """
-    return await parts.downloads.open(attempt, caller, check_id(id), offset=asked.offset, accepted=accept_encoding)
 
 
 @reading_router.get(

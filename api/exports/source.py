@@ -18,6 +18,7 @@ from api.exports.archive import PATIENCE, Archives, Run
 from api.store import Store
 from api.tail.frames import Told
 from api.tail.matching import Matches, matcher
+from ops import log
 from ops.archive.parts import Part, to_part
 from ops.auth import Principal
 from ops.db import Row, load_queries
@@ -33,11 +34,16 @@ _WALK: Final = 20_000
 _PLANNING: Final = MappingProxyType(
     {"plan_cache_mode": "force_generic_plan", "enable_seqscan": "off", "enable_bitmapscan": "off", "enable_sort": "off"}
 )
+_LOG = log.get(__name__)
 _PLANNING_FILTERED: Final = MappingProxyType({**_PLANNING, "plan_cache_mode": "force_custom_plan"})
 
 
 class EventsGone(Exception):
     """Events of the export are in neither place any more."""
+
+
+class ChainBroken(Exception):
+    """The database does not have what its chain says that it has: nothing that time or purging does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +72,7 @@ class Source:
     def read(self, caller: Principal, wanted: EventFilter, scope: Sequence[Run], most: int | None) -> AsyncGenerator[Batch]:
         """All events of the scope that are wanted, in order; whoever takes no more than ``most`` and one spares needless reading.
 
-        Raises ``EventsGone``, ``ArchiveUnreadable``, ``Unavailable``.
+        Raises ``EventsGone``, ``ChainBroken``, ``ArchiveUnreadable``, ``Unavailable``.
         """
         return _Reading(self, caller, wanted, PAGE_ROWS if most is None else min(PAGE_ROWS, most + 1)).batches(scope)
 
@@ -118,11 +124,20 @@ class _Reading:
                 rows = await connection.fetch(self._sql["filtered_page"], *asked, self._wanted.event_filter())
         floor: int = rows[-1]["floor"]
         if rows[-1]["seq"] is None:
-            return [], floor, last + 1
-        is_cut = len(rows) == self._rows or rows[-1]["summed"] >= PAGE_BYTES
-        if self._is_plain and rows[-1]["seq"] - seq + 1 != len(rows):
-            raise EventsGone  # the chain itself has a hole
-        return rows, floor, rows[-1]["seq"] + 1 if is_cut else last + 1
+            rows = [*rows[:-1]]
+        is_cut = bool(rows) and (len(rows) == self._rows or rows[-1]["summed"] >= PAGE_BYTES)
+        end: int = rows[-1]["seq"] if is_cut else last
+        if self._is_plain and floor < seq:
+            self._check_whole(run, rows, seq, end)
+        return rows, floor, end + 1
+
+    def _check_whole(self, run: Run, rows: Sequence[Row], seq: int, end: int) -> None:
+        """What nothing is left out of has every event from ``seq`` to ``end``. Numbers are there once, so counting will do."""
+        if len(rows) != end - seq + 1:
+            _LOG.critical(
+                "a chain has a hole", company=self._caller.company_id, workspace=run.workspace_id, seq=seq, to_seq=end, found=len(rows)
+            )
+            raise ChainBroken(f"{len(rows)} events of workspace {run.workspace_id} between seq {seq} and {end}")
 
     async def _worded(self, batch: Batch) -> Batch:
         """Those that have the words that are asked for. No column has them; reading takes long, so not on the loop."""

@@ -282,7 +282,7 @@ def _tail(of: Metrics) -> Iterator[Alert]:
 def _exports(of: Metrics) -> Iterator[Alert]:
     yield Alert(
         "HyrelogExportsBroken",
-        moved(of.export_ended, "region", "reason", of='reason=~"ARCHIVE_UNREADABLE|INTERNAL_ERROR"'),
+        moved(of.export_ended, "region", "reason", of='reason=~"ARCHIVE_UNREADABLE|CHAIN_BROKEN|INTERNAL_ERROR"'),
         "0m",
         CRITICAL,
         "Exports of {{ $labels.region }} are broken off: {{ $labels.reason }}",

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
+from itertools import pairwise
 from typing import Any, Final
 
 import orjson
@@ -33,7 +34,7 @@ class BadLine(Exception):
 
 @dataclass(slots=True)
 class Stretch:
-    """What of a workspace is in the file, as a manifest tells it."""
+    """What of a workspace is in the file, as a manifest tells it: all of it, or one of the runs that the manifest tells apart."""
 
     workspace_id: str
     first_seq: int
@@ -55,6 +56,8 @@ class ExportWalk:
 
     filtered: bool | None = None
     """Whether events are left out in between: ``None`` when nobody has said so. If not, a hole is a finding."""
+    told_holes: frozenset[tuple[str, int, int]] = frozenset()
+    """Those between the manifest's runs: of which workspace, behind and in front of which seq. They are where they should be."""
     rows: int = 0
     unproven: int = 0
     """Rows without ``verification``: of them, only the links were checked."""
@@ -86,14 +89,20 @@ class ExportWalk:
                 raise BadLine("workspaceId", f"is out of order: {workspace} follows {last.workspace_id}")
             if seq < 1 or (seq == 1 and prev_hash != _NO_HASH):
                 raise BadLine("prevHash" if seq == 1 else "seq", "is none that a chain begins with")
-            last = Stretch(workspace, seq, prev_hash, own)
-            self.stretches.append(last)
+            last = self._begin(workspace, seq, prev_hash, own)
         elif seq == last.last_seq + 1:
             if prev_hash != last.last_hash:
                 raise BadLine("prevHash", f"is {prev_hash}, the hash before it is {last.last_hash}")
+        elif (workspace, last.last_seq, seq) in self.told_holes:
+            last = self._begin(workspace, seq, prev_hash, own)
         else:
             self._hole(last.last_seq, seq)
         last.rows, last.last_seq, last.last_hash = last.rows + 1, seq, own
+
+    def _begin(self, workspace: str, seq: int, prev_hash: str, own: str) -> Stretch:
+        begun = Stretch(workspace, seq, prev_hash, own)
+        self.stretches.append(begun)
+        return begun
 
     def _hole(self, before: int, seq: int) -> None:
         if seq <= before or self.filtered is False:
@@ -114,6 +123,16 @@ class ExportWalk:
             yield "workspaces", f"there are {len(self.stretches)}, the manifest says {len(told)}"
 
 
+def told_holes(manifest: Mapping[str, Any]) -> frozenset[tuple[str, int, int]]:
+    """Where a manifest that is not of a filtered export says that events are missing: as ``ExportWalk`` wants it."""
+    found = set()
+    for one, next_one in pairwise(manifest.get("workspaces", ())):
+        workspace, last, first = one.get("workspaceId"), one.get("lastSeq"), next_one.get("firstSeq")
+        if type(workspace) is str and workspace == next_one.get("workspaceId") and type(last) is type(first) is int and first > last + 1:
+            found.add((workspace, last, first))
+    return frozenset(found)
+
+
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
         event = orjson.loads(line)
@@ -123,6 +142,8 @@ def _parsed(line: bytes) -> dict[str, Any]:
         check_duplicates(line, orjson.dumps(event).count(b":"))
     except InvalidJson as error:
         raise BadLine("line", f"{'.'.join(map(str, error.path)) or 'it'}: {error.message}") from None
+    except TypeError:  # orjson reads deeper than it writes
+        raise BadLine("line", "is nested too deep") from None
     except orjson.JSONDecodeError as error:
         raise BadLine("line", f"is not JSON: {error.msg} (column {error.colno})") from None
     return event

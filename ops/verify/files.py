@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 from ops.verify.archive import Flawed, LinesWalk
 from ops.verify.checked import Checked
-from ops.verify.exports import BadLine, ExportWalk, Stretch
+from ops.verify.exports import BadLine, ExportWalk, Stretch, told_holes
 from ops.verify.manifest import MANIFEST, Manifest, NoManifest, differences, read_manifest
 from ops.verify.rows import RowCounter, parquet_rows
 from ops.verify.unzip import Content, Cut
@@ -110,7 +110,10 @@ def _check(checked: Checked, manifest: Manifest | None, filtered: bool, content:
 
 
 def _check_export(checked: Checked, filtered: bool, manifest: Manifest | None, content: Content) -> None:
-    walk = ExportWalk(filtered=bool(manifest["filtered"]) or filtered if manifest else filtered or None)
+    if manifest is None:
+        walk = ExportWalk(filtered=filtered or None)
+    else:
+        walk = ExportWalk(filtered=bool(manifest["filtered"]) or filtered, told_holes=told_holes(manifest))
     if _walk(checked, walk, content.lines()) and manifest is not None:
         _compare(checked, manifest, content)
         for name, message in walk.against(manifest):
@@ -170,6 +173,11 @@ def _judge(checked: Checked, walk: ExportWalk, manifest: Manifest | None) -> Non
             f"intact event by event, but no chain: {walk.holes:,} hole{'s'[: walk.holes > 1]} ({walk.first_hole}). "
             "Was it filtered (--filtered says so, and its manifest), or were lines taken out?"
         )
+    elif holes := len(walk.stretches) - len({each.workspace_id for each in walk.stretches}):
+        between = (
+            f"but for {holes:,} hole{'s'[: holes > 1]} that its manifest tells of: what was there, no archive had when it was exported"
+        )
+        checked.words = f"intact and as its manifest says, an unbroken chain of each workspace {between}{cut}"
     else:
         checked.words = f"intact, an unbroken chain of each workspace{beside}{cut}"
 

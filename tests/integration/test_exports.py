@@ -23,7 +23,7 @@ from api.app import create_app
 from api.exports import source
 from api.exports.archive import Archives, Run
 from api.exports.encoders import Jsonl
-from api.exports.source import EventsGone, Source
+from api.exports.source import ChainBroken, EventsGone, Source
 from api.exports.wishes import ExportFilters
 from api.store import Store
 from ops.auth import Principal
@@ -305,6 +305,27 @@ async def test_an_export_whose_events_are_gone_is_never_shorter(
         with pytest.raises(EventsGone):
             [batch async for batch in read.read(_caller(world), _ANY, scope, None)]
     assert await world.exported(source="HOT_AND_ARCHIVED") == lines(world.stored(ARCHIVED))
+
+
+@pytest.mark.parametrize("missing", [range(1, 4), range(3, 4), range(EVENTS, EVENTS + 1), range(1, EVENTS + 1)], ids=str)
+@pytest.mark.parametrize("page", [5, 2000])
+async def test_events_that_are_missing_are_never_passed_over(
+    world: World, archive: Archive, servers: LocalStack, monkeypatch: pytest.MonkeyPatch, missing: range, page: int
+) -> None:
+    """Neither at an edge of a page nor where a whole one is missing; and not as if time had taken them."""
+    monkeypatch.setattr(source, "PAGE_ROWS", page)
+    workspace = world.chains[0].workspace_id
+    async with world.superuser.transaction():
+        await world.superuser.execute("SET LOCAL session_replication_role = replica")
+        await world.superuser.execute("DELETE FROM events WHERE workspace_id = $1 AND seq = ANY($2::bigint[])", workspace, list(missing))
+    async with _reading(servers, archive) as read:
+        with pytest.raises(ChainBroken):
+            [batch async for batch in read.read(_caller(world), _ANY, [Run(workspace, 1, EVENTS)], None)]
+    export = await world.made()
+    with pytest.raises(httpx.RemoteProtocolError):
+        await world.get(f"/{export}/download")
+    job = await world.job(export)
+    assert (job["status"], job["reason"]) == ("FAILED", "CHAIN_BROKEN")
 
 
 LIMITS = PlanLimits(7, None, None, None, (), 0, True, (), None, None)

@@ -142,6 +142,31 @@ async def test_cold_archives_have_to_be_restored_first(world: World, archive: Ar
     assert (await world.get(f"/{made}/download")).content == lines(world.stored())
 
 
+async def test_a_download_is_bounded_by_the_plan_of_its_day_too(world: World, superuser: Database) -> None:
+    """Made under a larger plan, an export is no way around the one of today; nor does a larger one lengthen what was made before."""
+    both, short = await world.made(source="HOT_AND_ARCHIVED"), await world.made(limit=3)
+    hot = await world.made()
+    plan = "UPDATE company SET overrides = overrides || $2::jsonb WHERE id = $1"
+    await superuser.execute(plan, world.tenant.id, '{"exportSources": ["HOT"], "exportRows": 5}')
+    assert _refused(await world.get(f"/{both}/download")) == (403, "PLAN_RESTRICTED")
+    contents = [(await world.get(f"/{export}/download")).content.count(b"\n") for export in (hot, short)]
+    assert (contents, (await world.job(hot))["truncated"]) == ([5, 3], True)
+    await superuser.execute(plan, world.tenant.id, '{"exportSources": ["HOT", "HOT_AND_ARCHIVED"], "exportRows": null}')
+    assert (await world.get(f"/{hot}/download")).content == lines(world.stored())
+    assert (await world.get(f"/{both}/download")).content == lines(world.stored())
+
+
+async def test_refused_downloads_are_told_in_the_audit(world: World, superuser: Database) -> None:
+    export, other = await world.made(), "019c1388-0000-7000-8000-00000000abcd"
+    await world.api.post(f"/v1/exports/{export}/cancel", headers=world.key())
+    assert [(await world.get(f"/{one}/download")).status_code for one in (export, other)] == [409, 404]
+    entries = (await told(superuser, world.tenant.id))[-2:]
+    assert [(entry.action, entry.outcome, entry.target["id"], entry.metadata["code"]) for entry in entries] == [
+        ("export.download", "DENIED", export, "CONFLICT"),
+        ("export.download", "DENIED", other, "NOT_FOUND"),
+    ]
+
+
 async def test_a_refused_export_is_not_there(world: World, superuser: Database) -> None:
     before = await superuser.fetchval("SELECT count(*) FROM export_job")
     await world.create(limit=10_000_000)

@@ -56,6 +56,9 @@ class Slow:
     async def head(self) -> bytes:
         return await self._reader.readuntil(b"\r\n\r\n")
 
+    async def some(self, size: int) -> bytes:
+        return await self._reader.readexactly(size)
+
     async def rest(self) -> bytes:
         """All until the connection ends, however it does."""
         pieces = []
@@ -108,6 +111,18 @@ async def test_a_whole_download_has_its_last_chunk(world: World) -> None:
     assert (await world.job(export))["status"] == "SUCCEEDED"
 
 
+@pytest.mark.parametrize("left", [100_000, 1_000_000, 3_000_000])
+async def test_a_client_that_pauses_at_the_end_gets_its_last_chunk(world: World, left: int) -> None:
+    """Whether what it has not read is with the kernel, or with us still."""
+    export = await world.made()
+    async with slow(world, export) as client:
+        await client.head()
+        await client.some(len(lines(world.stored())) - left)
+        await asyncio.sleep(0.5)  # five beats
+        assert (await client.rest()).endswith(LAST_CHUNK)
+    assert (await world.job(export))["status"] == "SUCCEEDED"
+
+
 async def test_a_client_that_goes_away_cancels_its_download_and_may_come_back(world: World) -> None:
     export = await world.made()
     async with slow(world, export) as client:
@@ -144,7 +159,7 @@ async def test_a_cancelled_download_is_cut_and_stays_cancelled(world: World, sup
     again = await world.api.post(f"/v1/exports/{export}/cancel", headers=world.key())
     assert (again.status_code, again.json()["status"]) == (200, "CANCELED")
     assert [entry.action for entry in await told(superuser, world.tenant.id)] == [
-        "export.create", "export.download", "export.cancel", "export.cancel"
+        "export.create", "export.download", "export.cancel", "export.download", "export.cancel"
     ]  # fmt: skip
 
 
@@ -175,6 +190,18 @@ async def test_a_company_downloads_two_at_a_time(world: World) -> None:
         assert not (await one.rest()).endswith(LAST_CHUNK)
         assert (await world.job(first))["status"] == "SUCCEEDED"
         assert (await world.get(f"/{third}/download")).status_code == 200
+
+
+@pytest.mark.parametrize("broken", ["api.exports.downloads.encoder", "api.exports.downloads.Content"])
+async def test_a_download_that_never_began_holds_no_place(world: World, broken: str) -> None:
+    """Whatever of it could not be made."""
+    export = await world.made()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(broken, None)
+        for _ in range(3):
+            assert (await world.get(f"/{export}/download")).status_code == 500
+    assert await world.superuser.fetchval("SELECT run FROM export_job WHERE id = $1", export) is None
+    assert (await world.get(f"/{export}/download")).status_code == 200
 
 
 async def test_a_download_whose_process_died_has_failed(world: World, superuser: Database) -> None:

@@ -80,3 +80,15 @@ def test_the_manifest_names_the_ends_of_each_chain(cuts: list[int], most: int) -
         for part in parts
         if part
     ]
+
+
+@given(st.booleans(), st.sampled_from([[0, 1, 2, 3], [0, 3], [1, 3], [0, 1, 3]]))
+def test_of_what_is_not_filtered_every_unbroken_run_is_named(filtered: bool, kept: list[int]) -> None:
+    """Or else nobody could tell what was never there from what was taken out."""
+    events = CHAINS[0]
+    content = Content(ENCODERS["JSONL"](), coder("identity"), None, 0, filtered=filtered)
+    for number in kept:
+        content.add(Batch(events[0].workspace_id, events=[events[number]]))
+    told = [(part["firstSeq"] - 1, part["lastSeq"] - 1, int(part["rows"])) for part in content.result().workspaces]
+    runs = [(0, 3, 4)] if len(kept) == 4 else [(number, number, 1) for number in kept] if len(kept) == 2 else [(0, 1, 2), (3, 3, 1)]
+    assert told == ([(kept[0], kept[-1], len(kept))] if filtered else runs)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from ops.verify.exports import BadLine, ExportWalk
+from ops.verify.exports import BadLine, ExportWalk, told_holes
 from schemas.event import GROUPS, Group, StoredEvent
 from schemas.leaf import leaf_hash, leaf_of
 from schemas.view import render
@@ -193,6 +193,36 @@ def test_a_hole_in_what_may_be_filtered_is_counted() -> None:
     lines = lines_of(6)
     walk = walked([lines[0], lines[2], lines[3], lines[5]], filtered=None)
     assert (walk.rows, walk.holes, walk.first_hole) == (4, 2, "seq 3 follows 1")
+
+
+HOLE = (WORKSPACE, 2, 5)
+
+
+def test_a_hole_that_the_manifest_tells_of_parts_two_runs() -> None:
+    lines = lines_of(6)
+    walk = ExportWalk(filtered=False, told_holes=frozenset({HOLE}))
+    collections.deque(map(walk.take, lines[:2] + lines[4:]), maxlen=0)
+    assert [(each.first_seq, each.last_seq, each.rows) for each in walk.stretches] == [(1, 2, 2), (5, 6, 2)]
+    told = {"workspaces": [each.told() for each in walk.stretches]}
+    assert (told_holes(told), list(walk.against(told))) == (frozenset({HOLE}), [])
+
+
+@pytest.mark.parametrize("kept", [[0, 1, 5], [0, 4, 5], [0, 1, 3, 4, 5], [0, 1, 4, 3]], ids=str)
+def test_no_other_hole_is_taken_for_it(kept: list[int]) -> None:
+    lines = lines_of(6)
+    walk = ExportWalk(filtered=False, told_holes=frozenset({HOLE}))
+    with pytest.raises(BadLine, match="seq"):
+        collections.deque(map(walk.take, [lines[number] for number in kept]), maxlen=0)
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["workspaceId", "firstSeq", "lastSeq"]), VALUES | st.just("x"))))
+def test_any_manifest_can_be_asked_for_its_holes(workspaces: list[dict[str, Any]]) -> None:
+    told_holes({"workspaces": workspaces})
+
+
+def test_what_is_nested_too_deep_is_a_bad_line() -> None:
+    with pytest.raises(BadLine, match="nested too deep"):
+        walked([b'{"x":' + b"[" * 300 + b"]" * 300 + b"}"])
 
 
 def test_what_follows_on_in_a_filtered_export_has_to_fit() -> None:

@@ -116,6 +116,18 @@ def test_lines_cut_off_at_the_end_are_missed_by_the_manifest_alone(tmp_path: Pat
     assert (done.exit_code, "rows: is 5, the manifest says 8" in done.stderr) == (1, True)
 
 
+def test_a_hole_between_the_manifests_runs_is_told_and_no_finding(tmp_path: Path) -> None:
+    """Cut within a run, or where the manifest has none, it is one."""
+    first, last = manifest_of(LINES[:3])["workspaces"], manifest_of(LINES[5:])["workspaces"]
+    kept = LINES[:3] + LINES[5:]
+    manifest = manifest_of(kept, workspaces=first + last)
+    done = verify(write(tmp_path, b"".join(line + b"\n" for line in kept), manifest))
+    assert done.exit_code == 0, done.output
+    assert "an unbroken chain of each workspace but for 1 hole that its manifest tells of" in done.stdout
+    for lines in (kept[:2] + kept[3:], kept[:3] + kept[4:], LINES):
+        assert verify(write(tmp_path, b"".join(line + b"\n" for line in lines), manifest)).exit_code == 1
+
+
 def test_the_first_bad_line_is_named_with_its_file(tmp_path: Path) -> None:
     done = verify(write(tmp_path, CONTENT.replace(LINES[3], LINES[3].replace(b"user.login", b"user.logon"))))
     assert done.exit_code == 1
