@@ -7,6 +7,7 @@ import gzip
 import io
 import random
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -337,7 +338,9 @@ async def _reading(servers: LocalStack, archive: Archive) -> AsyncIterator[Sourc
     """What an API process reads exports from."""
     url = servers.settings(Role.API).database_url(Region.US)
     async with await open_pool(url, application_name="test-exports", region=Region.US, max_size=2) as pool:
-        yield Source(Store({Region.US: pool}, Metrics(CollectorRegistry())), Archives({Region.US: archive.objects}, archive.data_keys))
+        with ThreadPoolExecutor(1) as threads:
+            archives = Archives({Region.US: archive.objects}, archive.data_keys, threads)
+            yield Source(Store({Region.US: pool}, Metrics(CollectorRegistry())), archives)
 
 
 def _caller(world: World) -> Principal:
