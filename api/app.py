@@ -48,6 +48,7 @@ from schemas.topics import Region
 
 _SERVICE = "hyrelog-api"
 _ARCHIVE_THREADS = 8
+"""How many blocks of archives are read at a time for exports, of all regions together."""
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own, so that slow queries never hold up who is calling."""
 

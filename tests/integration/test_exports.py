@@ -113,6 +113,23 @@ async def test_hyrelog_verify_takes_it_with_its_manifest(world: World, tmp_path:
     assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.BROKEN
 
 
+async def test_a_hole_between_two_runs_verifies_by_the_manifest_alone(world: World, tmp_path: Path) -> None:
+    """As it is after a time without an archive, or once parts in the middle have expired."""
+    export = await world.made(source="HOT_AND_ARCHIVED")
+    await world.superuser.execute("UPDATE export_scope SET to_seq = 10 WHERE export_id = $1", export)
+    rest = "INSERT INTO export_scope SELECT export_id, company_id, workspace_id, 16, $2 FROM export_scope WHERE export_id = $1"
+    await world.superuser.execute(rest, export, EVENTS)
+    file, manifest = tmp_path / "export", tmp_path / "export.manifest.json"
+    file.write_bytes((await world.get(f"/{export}/download")).content)
+    assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.UNKNOWN
+    manifest.write_bytes(told_by := (await world.get(f"/{export}/manifest")).content)
+    assert [(part["firstSeq"], part["lastSeq"]) for part in orjson.loads(told_by)["workspaces"]] == [(1, 10), (16, EVENTS)] * 2
+    checked = verify(file, manifest=None, filtered=False, advance=lambda _: None)
+    assert checked.verdict is Verdict.INTACT, [checked.words, *checked.sentences()]
+    file.write_bytes(b"".join(line for number, line in enumerate(file.read_bytes().splitlines(keepends=True)) if number != 9))
+    assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.BROKEN
+
+
 async def test_what_is_stored_later_is_not_in_it(world: World, superuser: Database) -> None:
     """An export is as of its creation, however often it is downloaded."""
     export = await world.made()
