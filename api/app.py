@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -46,6 +47,8 @@ from ops.settings import Settings
 from schemas.topics import Region
 
 _SERVICE = "hyrelog-api"
+_ARCHIVE_THREADS = 8
+"""How many blocks of archives are read at a time for exports, of all regions together."""
 _KEY_POOL_SIZE = 2
 """Key look-ups have connections of their own, so that slow queries never hold up who is calling."""
 
@@ -117,6 +120,8 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     management = Management(store, settings.secrets("api_key_secret")[0], clock)
     webhooks = Webhooks(store, management, Rules(Sealer.of(settings), Policy.of(settings)))
     objects, data_keys = {each: ObjectStore.of(settings, each) for each in settings.regions}, DataKeys(Sealer.of_archive(settings))
+    archive_threads = ThreadPoolExecutor(_ARCHIVE_THREADS, "archive")
+    stack.callback(archive_threads.shutdown, wait=False, cancel_futures=True)
     exports_of = Exports(store, management, settings.export_downloads_per_company)
     parts = Parts(
         store=store,
@@ -128,7 +133,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         replays=Replays(webhooks),
         deliveries=Deliveries(store),
         exports=exports_of,
-        downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys)), stopping, metrics),
+        downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys, archive_threads)), stopping, metrics),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
+from concurrent.futures import Executor
+from contextvars import copy_context
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
-from typing import Final
+from typing import Final, TypeVar
 
 from ops import log
 from ops.archive.data_keys import DataKeys
@@ -23,6 +26,7 @@ from schemas.topics import Region
 PATIENCE: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 """Seconds between tries while a store can't answer. The client waits meanwhile."""
 _LOG = log.get(__name__)
+Result = TypeVar("Result")
 
 Test = Callable[[StoredEvent], bool]
 
@@ -46,6 +50,8 @@ class Archives:
 
     objects: Mapping[Region, ObjectStore]
     data_keys: DataKeys
+    threads: Executor
+    """Reads wait for the store in these: many slow ones must not take all of the loop's own, which others need."""
 
     async def data_key(self, connection: Connection, caller: Principal) -> bytes:
         """The caller's company's."""
@@ -63,7 +69,7 @@ class Archives:
         while seq <= run.to_seq:
             blocks = reader.events(run.workspace_id, seq, run.to_seq)
             try:
-                while (block := await asyncio.to_thread(_next, blocks, seq, test)) is not None:
+                while (block := await self._threaded(partial(_next, blocks, seq, test))) is not None:
                     seq, events = block
                     tries = iter(PATIENCE)
                     if events:
@@ -78,6 +84,10 @@ class Archives:
             except (Cold, NotThere, Unopenable) as error:
                 _LOG.critical("an archive can't be read", part=part.id, key=part.key, reason=str(error))
                 raise ArchiveUnreadable from error
+
+    async def _threaded(self, call: Callable[[], Result]) -> Result:
+        """As ``asyncio.to_thread``: what is logged there has the request's context too."""
+        return await asyncio.get_running_loop().run_in_executor(self.threads, partial(copy_context().run, call))
 
 
 def _next(blocks: Iterator[list[StoredEvent]], seq: int, test: Test | None) -> tuple[int, list[StoredEvent]] | None:

@@ -64,7 +64,7 @@ class Download(Response):
         self._coding = coding
         self._stopping = stopping
         self._metrics = metrics
-        self._is_ending = False
+        self._ending = asyncio.Event()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -127,7 +127,7 @@ class Download(Response):
         # The server takes a message once what it holds is nearly all with the client: so the last chunk does not wait for a slow reader.
         await _send(send, b"")
         # From here on the run is given up in the database, by us: a beat that finds it gone would cut a whole answer.
-        self._is_ending = True
+        self._ending.set()
         if not await self._exports.succeed(self._caller, self._started, content.rows, content.truncated, content.result()):
             raise _Stopped(None, "SUPERSEDED")
         _LOG.info("exported", export=job.id, rows=content.rows)
@@ -136,11 +136,11 @@ class Download(Response):
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(BEAT_SECONDS)
-            if self._is_ending:
+            if self._ending.is_set():
                 continue
             with suppress(Unavailable):
                 pulse = await self._exports.beat(self._caller, self._started, self._content.rows)
-                if self._is_ending:
+                if self._ending.is_set():
                     continue
                 if pulse is Pulse.SUPERSEDED:
                     raise _Stopped(None, "SUPERSEDED")

@@ -1,4 +1,5 @@
-"""CSV (RFC 4180) for people and their spreadsheets, which take a cell that begins with = + - @ tab or CR for a formula.
+"""CSV (RFC 4180) for people and their spreadsheets, which take a cell that begins with = + - @ for a formula, or tab, CR or LF for another
+cell that may be one. Some drop white space in front first, and to some full-width signs (\uff1d \uff0b \uff0d \uff20) are the same as ours.
 
 Such cells get an apostrophe in front, and so do strings within the JSON of groups: there are tools that unfold it. What was changed
 can't be told from what was so before, hence nothing of it verifies; ``raw`` leaves all as it is.
@@ -39,12 +40,13 @@ COLUMNS: Final = (
 HEADER: Final = (",".join(COLUMNS) + "\r\n").encode()
 
 _NEEDS_QUOTES = re.compile(r'[",\r\n]').search
-_FORMULA = re.compile(r"[=+\-@\t\r]").match
+_SIGNS: Final = r"[=+\-@\uff1d\uff0b\uff0d\uff20]"
+_FORMULA = re.compile(rf"[\t\r\n]|\s*{_SIGNS}").match
 # In canonical JSON a quote behind one of { [ , : begins a string, or else it is the end of one that ends so: then what is behind it is
-# one of , : ] } and no formula. Tab and CR stand there as escapes.
-_STRING = re.compile(r'([{\[,:]")(?=[=+\-@]|\\[tr])')
+# one of , : ] } and no formula. Control characters stand there as escapes, of white space these.
+_STRING = re.compile(rf'([{{\[,:]")(?=\\[trn]|(?:\s|\\[trnf]|\\u000b|\\u001[c-f])*{_SIGNS})')
 
-_STARTS: Final = ('"=', '"+', '"-', '"@', r'"\t', r'"\r')
+_STARTS: Final = ('"=', '"+', '"-', '"@', r'"\t', r'"\r', r'"\n', '" ', r'"\f', r'"\u00')
 
 
 def neutral(text: str) -> str:
@@ -55,7 +57,9 @@ def neutral(text: str) -> str:
 def neutral_json(text: str) -> str:
     """Canonical JSON in which no string is one, neither a value nor a member's name."""
     # Nearly no event has any, and looking for these few takes a fifth of what the pattern takes.
-    return _STRING.sub(r"\1'", text) if any(start in text for start in _STARTS) else text
+    if text.isascii() and not any(start in text for start in _STARTS):
+        return text
+    return _STRING.sub(r"\1'", text)
 
 
 def quoted(text: str) -> str:

@@ -73,6 +73,8 @@ def export(
     """
     asked = _asked(source, format, start, end, filters or (), limit, csv_raw=csv_raw, verification=not no_verification)
     where = access(url, key)
+    if output.is_dir():
+        raise typer.BadParameter(f"--output: {output} is a directory: name a file")
     if output.exists() and not force:
         raise typer.BadParameter(f"{output} is there already: --force replaces it")
     if not output.parent.is_dir():

@@ -48,7 +48,7 @@ class Part:
         self._sha256 = sha256()
 
     def __enter__(self) -> Self:
-        self._file: BinaryIO = self._part_path.open("ab+")
+        self._file: BinaryIO = open(self._part_path, "ab+", opener=_private)
         try:
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             if not os.path.samestat(self._part_path.stat(), os.fstat(self._file.fileno())):
@@ -101,6 +101,17 @@ class Part:
         """The file is whole: give it its name, and its manifest beside it."""
         self._file.flush()
         os.fsync(self._file.fileno())
-        self.manifest_path.write_bytes(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+        # Both are written before either gets its name: whoever finds the file finds the manifest of it, and not the one of a file before.
+        scratch = self.manifest_path.with_name(self.manifest_path.name + ".part")
+        with open(scratch, "wb", opener=_private) as file:
+            file.write(orjson.dumps(manifest, option=orjson.OPT_INDENT_2) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
         self._part_path.replace(self.path)
+        scratch.replace(self.manifest_path)
         self._origin_path.unlink(missing_ok=True)
+
+
+def _private(path: str, flags: int) -> int:
+    """Open what only its owner may read, if it is not there already: it is full of other people's data."""
+    return os.open(path, flags, 0o600)

@@ -7,6 +7,7 @@ import gzip
 import io
 import random
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import aclosing, asynccontextmanager
 from hashlib import sha256
 from pathlib import Path
@@ -109,6 +110,23 @@ async def test_hyrelog_verify_takes_it_with_its_manifest(world: World, tmp_path:
     expected = Verdict.INTACT if wish.get("verification", True) else Verdict.UNKNOWN
     assert checked.verdict is expected, [checked.words, *checked.sentences()]
     file.write_bytes(b"".join(line for number, line in enumerate(content.splitlines(keepends=True)) if number != 3))
+    assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.BROKEN
+
+
+async def test_a_hole_between_two_runs_verifies_by_the_manifest_alone(world: World, tmp_path: Path) -> None:
+    """As it is after a time without an archive, or once parts in the middle have expired."""
+    export = await world.made(source="HOT_AND_ARCHIVED")
+    await world.superuser.execute("UPDATE export_scope SET to_seq = 10 WHERE export_id = $1", export)
+    rest = "INSERT INTO export_scope SELECT export_id, company_id, workspace_id, 16, $2 FROM export_scope WHERE export_id = $1"
+    await world.superuser.execute(rest, export, EVENTS)
+    file, manifest = tmp_path / "export", tmp_path / "export.manifest.json"
+    file.write_bytes((await world.get(f"/{export}/download")).content)
+    assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.UNKNOWN
+    manifest.write_bytes(told_by := (await world.get(f"/{export}/manifest")).content)
+    assert [(part["firstSeq"], part["lastSeq"]) for part in orjson.loads(told_by)["workspaces"]] == [(1, 10), (16, EVENTS)] * 2
+    checked = verify(file, manifest=None, filtered=False, advance=lambda _: None)
+    assert checked.verdict is Verdict.INTACT, [checked.words, *checked.sentences()]
+    file.write_bytes(b"".join(line for number, line in enumerate(file.read_bytes().splitlines(keepends=True)) if number != 9))
     assert verify(file, manifest=None, filtered=False, advance=lambda _: None).verdict is Verdict.BROKEN
 
 
@@ -337,7 +355,9 @@ async def _reading(servers: LocalStack, archive: Archive) -> AsyncIterator[Sourc
     """What an API process reads exports from."""
     url = servers.settings(Role.API).database_url(Region.US)
     async with await open_pool(url, application_name="test-exports", region=Region.US, max_size=2) as pool:
-        yield Source(Store({Region.US: pool}, Metrics(CollectorRegistry())), Archives({Region.US: archive.objects}, archive.data_keys))
+        with ThreadPoolExecutor(1) as threads:
+            archives = Archives({Region.US: archive.objects}, archive.data_keys, threads)
+            yield Source(Store({Region.US: pool}, Metrics(CollectorRegistry())), archives)
 
 
 def _caller(world: World) -> Principal:

@@ -21,6 +21,7 @@ from api.exports.rows import Job, Wish
 from api.exports.source import Batch
 from ops.auth import Principal
 from ops.metrics import Metrics
+from ops.serve import ABORT
 from schemas.keys import Scope
 from schemas.plans import PlanLimits
 from schemas.topics import Region
@@ -94,7 +95,7 @@ async def downloaded(register: Register, client: Client) -> None:
     metrics = Metrics(CollectorRegistry())
     exports = cast("Exports", register)
     one = Download(exports, CALLER, Started(JOB, uuid4(), []), _batches(), content, "identity", stopping=asyncio.Event(), metrics=metrics)
-    await one({"extensions": {download.ABORT: {"call": client.abort}}}, client.receive, cast("Any", client.send))
+    await one({"extensions": {ABORT: {"call": client.abort}}}, client.receive, cast("Any", client.send))
 
 
 @pytest.fixture(autouse=True)

@@ -18,8 +18,9 @@ from schemas.event import StoredEvent
 from schemas.view import render
 from tests.support.chains import Chain, group
 
-DANGEROUS = ("=", "+", "-", "@", "\t", "\r")
-LETTERS = st.sampled_from(["a", "=", "+", "-", "@", "\t", "\r", "\n", '"', "\\", ",", ":", "{", "[", "'", "ü", "𝒳", " "])
+SIGNS = tuple("=+-@\uff1d\uff0b\uff0d\uff20")
+SPACES = ["\f", "\v", "\x1c", "\x85", "\xa0", "\u2028", "\u3000"]
+LETTERS = st.sampled_from([*SIGNS, *SPACES, "a", "=", "+", "-", "@", "\t", "\r", "\n", '"', "\\", ",", ":", "{", "[", "'", "ü", "𝒳", " "])
 TEXTS = st.text(LETTERS, max_size=6)
 VALUES = st.recursive(
     TEXTS | st.integers(-9, 9) | st.booleans() | st.none() | st.floats(-5, 5),
@@ -48,13 +49,17 @@ def strings(value: Any) -> list[str]:
     return [value] if isinstance(value, str) else []
 
 
+def is_dangerous(text: str) -> bool:
+    return text.startswith(("\t", "\r", "\n")) or text.lstrip().startswith(SIGNS)
+
+
 def marked(value: Any) -> Any:
     """The value with an apostrophe in front of each string that needs one: the slow and obvious way."""
     if isinstance(value, dict):
         return {marked(name): marked(each) for name, each in value.items()}
     if isinstance(value, list):
         return [marked(each) for each in value]
-    return f"'{value}" if isinstance(value, str) and value.startswith(DANGEROUS) else value
+    return f"'{value}" if isinstance(value, str) and is_dangerous(value) else value
 
 
 @given(st.lists(st.tuples(st.none() | TEXTS, st.none() | OBJECTS), max_size=4))
@@ -70,10 +75,10 @@ def test_no_cell_is_a_formula_and_no_string_within_one(values: list[tuple[str | 
     found = read([event(*each) for each in values], raw=False)
     assert len(found) == len(values)
     for row, (tenant, metadata) in zip(found, values, strict=True):
-        assert not any(cell.startswith(DANGEROUS) for cell in row.values())
+        assert not any(is_dangerous(cell) for cell in row.values())
         assert row["tenantId"] == marked(tenant or "")
         if metadata is not None:
-            assert not any(text.startswith(DANGEROUS) for text in strings(orjson.loads(row["metadata"])))
+            assert not any(is_dangerous(text) for text in strings(orjson.loads(row["metadata"])))
 
 
 @given(VALUES)
@@ -85,7 +90,13 @@ def test_only_what_needs_it_is_changed(value: Any) -> None:
     assert changed.replace("'", "") == text.replace("'", "")
 
 
-@pytest.mark.parametrize(("cell", "expected"), [("=1+1", "'=1+1"), ("@x", "'@x"), ("a=b", "a=b"), ("", ""), ("'=1", "'=1")])
+@pytest.mark.parametrize(
+    ("cell", "expected"),
+    [
+        *[(cell, f"'{cell}") for cell in ("=1+1", "@x", "\n=1", "\nx", " =1", "\xa0\t-1", "\uff1d1", "\u3000\uff20x")],
+        *[(cell, cell) for cell in ("a=b", "", " ", " a=b", "'=1", "a\n=1")],
+    ],
+)
 def test_a_formula_becomes_text(cell: str, expected: str) -> None:
     assert neutral(cell) == expected
 

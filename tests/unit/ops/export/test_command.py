@@ -149,6 +149,7 @@ async def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path: Path) ->
         (("--filter", "from=2026-01-01T00:00:00Z"), "use --from"),
         (("--filter", "q=a", "--filter", "q=b"), "was given before"),
         (("-o", "nowhere/x"), "there is no directory"),
+        (("-o", "/", "--force"), "is a directory: name a file"),
     ],
 )
 def test_what_can_not_be_meant_is_said_at_once(tmp_path: Path, words: tuple[str, ...], complaint: str) -> None:

@@ -234,3 +234,13 @@ def test_a_part_is_what_it_was_once_it_is_opened_again(tmp_path: Path) -> None:
         again.restart()
         assert (again.size, again.origin()) == (0, origin)
     assert (tmp_path / "x.part").stat().st_size == 0
+
+
+def test_only_its_owner_can_read_what_is_fetched(tmp_path: Path) -> None:
+    """While it comes, and when it is there; and nothing else is left."""
+    with Part(tmp_path / "x", "JSONL") as part:
+        part.restart(Origin("", {}, "x"))
+        part.write(b"{}\n")
+        assert (tmp_path / "x.part").stat().st_mode & 0o777 == 0o600
+        part.finish({"rows": "1"})
+    assert {(each.name, each.stat().st_mode & 0o777) for each in tmp_path.iterdir()} == {("x", 0o600), ("x.manifest.json", 0o600)}
