@@ -103,7 +103,10 @@ class _Day:
         headers = {"Authorization": f"Bearer {self._tenant.key}"}
         body = {"source": source, "format": kind}
         if source == "ARCHIVED":
-            body |= {"from": (datetime.now(UTC) - timedelta(days=1)).isoformat(), "to": (datetime.now(UTC) + timedelta(days=1)).isoformat()}
+            body |= {
+                "from": (datetime.now(UTC) - timedelta(days=360)).isoformat(),
+                "to": (datetime.now(UTC) + timedelta(days=1)).isoformat(),
+            }
         timeout = aiohttp.ClientTimeout(total=_SECONDS)
         async with aiohttp.ClientSession(self._bench.stack.base_url, headers=headers, timeout=timeout, auto_decompress=False) as session:
             async with session.post("/v1/exports", json=body) as made:
