@@ -75,9 +75,10 @@ class World:
 class Retention:
     """One run on a stack's servers, whose US database and bucket are nobody else's."""
 
-    def __init__(self, stack: LocalStack, seed: int, kills: int, steps: Sequence[int] = STEP_DAYS) -> None:
+    def __init__(self, stack: LocalStack, seed: int, kills: int, steps: Sequence[int] = STEP_DAYS, chance: float = _POINT_CHANCE) -> None:
         """``kills``: so many, if there are as many processes to be killed; then the rest is left in peace."""
         self._steps = steps
+        self._chance = chance
         self.world = World()
         self._stack = stack
         self._random = random.Random(seed)
@@ -154,7 +155,7 @@ class Retention:
         """A process, as it is killed; with ``until``, it is ended politely once nothing is left to archive."""
         environ = self._environ | service_environ(self._stack.state, role) | {"REGIONS": REGION.value}
         wanted, luck = self.world.kills.total() < self._kills, self._random.random()
-        if wanted and luck < _POINT_CHANCE + _KILL_CHANCE:
+        if wanted and luck < self._chance + _KILL_CHANCE:
             chosen = self._random.choice(points)
             environ["FAULT_POINTS"] = f"{chosen}:{self._random.choice((0.2, 1.0))}:{self._random.random()}"
         process = await asyncio.create_subprocess_exec(sys.executable, *argv, env=environ, stdout=asyncio.subprocess.DEVNULL)
