@@ -51,7 +51,13 @@ _KILL_SECONDS = (0.6, 2.0)
 _JOB_SECONDS = 120.0
 _SINK_SECONDS = 60.0
 _POLL_SECONDS = 0.1
-_TUNING = {"ARCHIVE_PART_ROWS": "100", "PURGE_BATCH_ROWS": "25", "PURGE_SHARE": "1", "SCHEDULER_LEASE_SECONDS": "3"}
+_TUNING = {
+    "ARCHIVE_PART_ROWS": "100",
+    "PURGE_BATCH_ROWS": "25",
+    "PURGE_SHARE": "1",
+    "SCHEDULER_LEASE_SECONDS": "3",
+    "SINKS_SESSION_TIMEOUT_SECONDS": "6",
+}
 """Small, so that there are many steps to be killed in, and short, so that who was killed is soon followed."""
 
 
