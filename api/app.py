@@ -17,6 +17,9 @@ from api import docs, events, keys, parameters, rejections, schemas, usage, work
 from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
+from api.dashboard import own, shared
+from api.dashboard.directory import Directory
+from api.dashboard.tenants import Tenants
 from api.exports import routes as exports
 from api.exports.actions import Exports
 from api.exports.archive import Archives
@@ -35,8 +38,8 @@ from ops import health, web
 from ops.archive.data_keys import DataKeys
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
+from ops.dashboard_door import DashboardDoor, Doors
 from ops.db import Pool, Timeouts, open_pool
-from ops.door import Door
 from ops.egress import Policy
 from ops.entrance import Entrance, open_entrance
 from ops.metrics import Metrics
@@ -66,6 +69,9 @@ _ROUTERS = (
     routes.router,
     exports.router,
     exports.reading_router,
+    own.reading,
+    own.acting,
+    shared.router(),
 )
 
 
@@ -73,7 +79,7 @@ class State(TypedDict):
     """The state that every request sees."""
 
     parts: Parts
-    door: Door
+    door: Doors
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None, stopping: asyncio.Event | None = None) -> FastAPI:
@@ -92,7 +98,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
             notices.extend((entrance.notices, parts.tails.notices))
             for region in settings.regions:
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
-            yield State(parts=parts, door=entrance.door)
+            yield State(parts=parts, door=Doors(entrance.door, DashboardDoor.of(settings, entrance.limits)))
 
     app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     web.install(app, metrics)
@@ -134,6 +140,8 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         deliveries=Deliveries(store),
         exports=exports_of,
         downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys, archive_threads)), stopping, metrics),
+        directory=Directory(store),
+        tenants=Tenants(store, management),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

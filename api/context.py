@@ -10,6 +10,8 @@ from fastapi.security import HTTPBearer
 
 from api.archived import Archived
 from api.cursor import Cursors
+from api.dashboard.directory import Directory
+from api.dashboard.tenants import Tenants
 from api.exports.actions import Exports
 from api.exports.downloads import Downloads
 from api.finder import Finder
@@ -41,6 +43,8 @@ class Parts:
     exports: Exports
     downloads: Downloads
     tails: Tails
+    directory: Directory
+    tenants: Tenants
     key_secrets: tuple[bytes, ...]
     """Under which keys are looked up."""
     regions: tuple[Region, ...]

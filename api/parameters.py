@@ -82,7 +82,9 @@ class Include(StrEnum):
     VERIFICATION = "verification"
 
 
-class _Parameters(BaseModel):
+class ListQuery(BaseModel):
+    """What every list takes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     limit: Limit = 50
@@ -137,7 +139,7 @@ class EventFilters(Filters, _Times):
 IdempotencyKey = Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for.")]
 
 
-class EventQuery(EventFilters, _Parameters):
+class EventQuery(EventFilters, ListQuery):
     """What ``GET /v1/events`` takes."""
 
     idempotency_key: IdempotencyKey = Field(None, alias="idempotencyKey")
@@ -163,15 +165,15 @@ class TailQuery(EventFilters):
         return {name: None if value is None else str(value) for name, value in asked.items()}
 
 
-class WorkspaceQuery(_Parameters):
+class WorkspaceQuery(ListQuery):
     """What a list of workspaces or projects takes."""
 
 
-class WebhookQuery(_Parameters):
+class WebhookQuery(ListQuery):
     """What a list of webhooks takes."""
 
 
-class DeliveryQuery(_Parameters):
+class DeliveryQuery(ListQuery):
     """What ``GET /v1/webhooks/{id}/deliveries`` takes."""
 
     status: State | None = Field(None, description="Deliveries in this state now.")
@@ -180,7 +182,7 @@ class DeliveryQuery(_Parameters):
     end: Time = Field(LAST_TIME + 1, alias="to", description="Of events received up to this time (exclusive), to the millisecond.")
 
 
-class ExportQuery(_Parameters):
+class ExportQuery(ListQuery):
     """What a list of exports takes."""
 
 
@@ -192,13 +194,13 @@ class DownloadQuery(BaseModel):
     offset: int = Field(0, ge=0, le=2**53 - 1, description="Leave out so many bytes of the content, counted before any Content-Encoding.")
 
 
-class RejectionQuery(_Parameters):
+class RejectionQuery(ListQuery):
     """What ``GET /v1/rejections`` takes."""
 
     workspace_id: WorkspaceId = Field(None, alias="workspaceId")
 
 
-class OperatorRejectionQuery(_Parameters):
+class OperatorRejectionQuery(ListQuery):
     """What ``GET /internal/rejections`` takes."""
 
     region: Region = Field(description="The region whose rejections are wanted.")
