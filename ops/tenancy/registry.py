@@ -117,7 +117,14 @@ class Registry:
     """Makes and changes tenants on a connection, and commits nothing."""
 
     def __init__(
-        self, connection: psycopg.Connection, region: Region, secret: bytes, *, entropy: Entropy, record: Record, acting: Acting
+        self,
+        connection: psycopg.Connection,
+        region: Region,
+        secret: bytes,
+        *,
+        entropy: Entropy,
+        record: Record,
+        acting: Acting | None = None,
     ) -> None:
         """``secret`` is API_KEY_SECRET; ``record`` writes an audit entry into the connection's transaction."""
         self.region = region
@@ -125,7 +132,7 @@ class Registry:
         self._secret = secret
         self._entropy = entropy
         self._record = record
-        self._acting = acting
+        self._acting = acting or operator()
         self._queries = load_queries("ops.tenancy")
 
     def check_region(self) -> None:
