@@ -18,6 +18,8 @@ from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
 from api.dashboard import own, shared
+from api.dashboard.admin import companies as admin_companies
+from api.dashboard.admin.operator import Operator
 from api.dashboard.directory import Directory
 from api.dashboard.tenants import Tenants
 from api.exports import routes as exports
@@ -72,6 +74,8 @@ _ROUTERS = (
     own.reading,
     own.acting,
     shared.router(),
+    admin_companies.reading,
+    admin_companies.acting,
 )
 
 
@@ -142,6 +146,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys, archive_threads)), stopping, metrics),
         directory=Directory(store),
         tenants=Tenants(store, management),
+        operator=Operator(settings, store),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

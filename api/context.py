@@ -10,6 +10,7 @@ from fastapi.security import HTTPBearer
 
 from api.archived import Archived
 from api.cursor import Cursors
+from api.dashboard.admin.operator import Operator
 from api.dashboard.directory import Directory
 from api.dashboard.tenants import Tenants
 from api.exports.actions import Exports
@@ -45,6 +46,7 @@ class Parts:
     tails: Tails
     directory: Directory
     tenants: Tenants
+    operator: Operator
     key_secrets: tuple[bytes, ...]
     """Under which keys are looked up."""
     regions: tuple[Region, ...]

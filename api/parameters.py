@@ -20,7 +20,7 @@ from schemas.webhooks import State
 
 MAX_LIMIT = 200
 _TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
-_UUID = f"^{UUID}$"
+UUID_PATTERN = f"^{UUID}$"
 
 
 def _time(value: object) -> int:
@@ -48,8 +48,8 @@ def _words(text: str | None) -> str | None:
 Time = Annotated[int, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Rows a page.")]
 Cursor = Annotated[str | None, Field(max_length=200, description="`nextCursor` of the page before, with the same filters and order.")]
-WorkspaceId = Annotated[str | None, Field(pattern=_UUID, description="One workspace of the company; another's gives an empty page.")]
-ProjectId = Annotated[str | None, Field(pattern=_UUID, description="One project; another's gives an empty page.")]
+WorkspaceId = Annotated[str | None, Field(pattern=UUID_PATTERN, description="One workspace of the company; another's gives an empty page.")]
+ProjectId = Annotated[str | None, Field(pattern=UUID_PATTERN, description="One project; another's gives an empty page.")]
 Extracted = Annotated[str | None, Field(pattern=_TEXT, min_length=1), AfterValidator(_extracted)]
 Words = Annotated[str | None, Field(pattern=_TEXT, min_length=3, max_length=200), AfterValidator(_words)]
 
@@ -177,7 +177,7 @@ class DeliveryQuery(ListQuery):
     """What ``GET /v1/webhooks/{id}/deliveries`` takes."""
 
     status: State | None = Field(None, description="Deliveries in this state now.")
-    event_id: str | None = Field(None, alias="eventId", pattern=_UUID, description="The delivery of this event.")
+    event_id: str | None = Field(None, alias="eventId", pattern=UUID_PATTERN, description="The delivery of this event.")
     start: Time = Field(FIRST_TIME, alias="from", description="Of events received from this time on (inclusive), to the millisecond.")
     end: Time = Field(LAST_TIME + 1, alias="to", description="Of events received up to this time (exclusive), to the millisecond.")
 

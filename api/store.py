@@ -165,6 +165,13 @@ class Store:
             yield connection
 
     @asynccontextmanager
+    async def operating(self, region: Region, role: str, action: str) -> AsyncIterator[Connection]:
+        """A transaction in another role of the database, which works across tenants; otherwise as ``acting``."""
+        async with self._reading(region, action) as connection, connection.transaction():
+            await connection.execute(f'SET LOCAL ROLE "{role}"')
+            yield connection
+
+    @asynccontextmanager
     async def acting_in_turn(self, caller: Principal, action: str) -> AsyncIterator[Connection]:
         """A transaction in the caller's company's name, as ``acting`` begins it, within the share of connections that its reads have."""
         async with (

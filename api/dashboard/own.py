@@ -19,10 +19,9 @@ from api.dashboard.tenants import not_of_company
 from api.dashboard.wishes import AllowlistWish, CompanyKeyWish, PlacedQuery, PlacedWebhookWish, ProjectWish, WorkspaceWish
 from api.events import check_id, question
 from api.management import Terms
-from api.shown import shown_project
+from api.shown import shown_company, shown_project
 from api.webhooks import models as webhook_models
 from api.webhooks.actions import Act
-from schemas.plans import MEMBERS
 from schemas.problems import (
     Conflict,
     Forbidden,
@@ -54,19 +53,7 @@ _NO_ID = str(UUID(int=0))
 )
 async def get_company(caller: Caller, parts: PartsOf) -> Response:
     """Its plan and limits, its own exceptions to the plan, and what there is of it."""
-    row = await parts.store.company(caller)
-    limits: dict[str, Any] = orjson.loads(row["limits"])
-    company = {
-        "id": str(row["id"]),
-        "name": row["name"],
-        "region": caller.region.value,
-        "plan": row["plan"],
-        "limits": {name: limits[name] for name in MEMBERS},
-        "overrides": orjson.loads(row["overrides"]),
-        "used": {name: row[name] for name in ("events", "workspaces", "projects", "keys", "webhooks")},
-        "createdAt": answers.time(row["created_at"]),
-    }
-    return answers.json(orjson.dumps(company))
+    return answers.json(orjson.dumps(shown_company(await parts.store.company(caller), caller.region)))
 
 
 @reading.get(
