@@ -63,7 +63,7 @@ async def test_a_request_begins_at_the_beginning(case: Retiring) -> None:
 
 
 async def _copied(case: Retiring, request: str) -> None:
-    row = await case.row("SELECT * FROM restore_request WHERE id = $1", UUID(request)) | {"id": uuid4()}
+    row = {**await case.row("SELECT * FROM restore_request WHERE id = $1", UUID(request)), "id": uuid4()}
     places = ", ".join(f"${place}" for place in range(1, len(row) + 1))
     await case.superuser.execute(f"INSERT INTO restore_request ({', '.join(row)}) VALUES ({places})", *row.values())
 
