@@ -256,7 +256,7 @@ async def test_a_smaller_plan_says_which_webhooks_it_disables_and_overrides_are_
     hooks = [(await desk.told("POST", "/webhooks", wish, status=201, company=company.id))["id"] for _ in range(3)]
     path = f"/admin/companies/{company.id}"
     changed = await desk.told("PUT", f"{path}/overrides", {"webhooks": 1, "exportRows": None, "restoreTiers": ["BULK"]})
-    assert changed["disabledWebhooks"] == hooks[:0:-1]
+    assert sorted(changed["disabledWebhooks"]) == sorted(hooks[1:])
     assert changed["limits"]["exportRows"] is None
     assert (await desk.told("PUT", f"{path}/overrides", {"hotDays": 5}))["overrides"] == {"hotDays": 5}
     changed = await desk.told("POST", f"{path}/plan", {"plan": "STARTER"})
