@@ -214,7 +214,7 @@ class _Refusing:
     """A client that is answered with an error of S3's."""
 
     def __init__(self, code: str, status: int) -> None:
-        self._error = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "RestoreObject")  # type: ignore[typeddict-item]  # no more of it is looked at
+        self._error = ClientError({"Error": {"Code": code}, "ResponseMetadata": {"HTTPStatusCode": status}}, "RestoreObject")
 
     def restore_object(self, **_request: Any) -> None:
         raise self._error
