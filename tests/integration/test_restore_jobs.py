@@ -14,6 +14,7 @@ import pytest
 from ops.faults import FaultPoints
 from ops.jobs import expiry
 from ops.jobs.restore import checker, expiration, initiator, steps
+from ops.jobs.restore.gauge import RestoreGauge
 from ops.jobs.work import JobFailed, Run
 from ops.local.environment import Role
 from ops.objects import Denied, StoreUnavailable, Unsupported
@@ -21,7 +22,7 @@ from schemas.restore import State
 from schemas.retention import DAY_MICROS
 from tests.support.chains import BASE_TIME
 from tests.support.restoring import Time, WatchedGlacier, cold_part, put_request
-from tests.support.retiring import ARCHIVE_UNTIL, Kill, Killed, Retiring, retiring
+from tests.support.retiring import ARCHIVE_UNTIL, REGION, Kill, Killed, Retiring, retiring
 from tests.support.stack import LocalStack
 
 START = BASE_TIME + 200 * DAY_MICROS
@@ -288,3 +289,20 @@ async def test_page_by_page_all_are_seen(stage: Stage, monkeypatch: pytest.Monke
     assert (await stage.run(initiator.run))["started"] == 3
     assert (await stage.run(checker.run, READY))["completed"] == 3
     assert (await stage.run(expiration.run, UNTIL))["requests"] == 3
+
+
+async def test_how_requests_stand_is_told_and_which_ones_take_too_long(stage: Stage) -> None:
+    late = START - 11 * 3600 * 1_000_000  # standard: five hours, twice, and half an hour
+    await stage.request(State.PENDING, 1)
+    await stage.request(State.IN_PROGRESS, 2, initiated_at=late)
+    await stage.request(State.IN_PROGRESS, 3, initiated_at=START - 10 * 3600 * 1_000_000)
+    await stage.request(State.COMPLETED, 4, initiated_at=late)
+    gauge = RestoreGauge(stage.case.pool, stage.case.metrics, REGION)
+    await gauge.tell(START)
+
+    def value(name: str, **labels: str) -> float | None:
+        return stage.case.metrics.registry.get_sample_value(f"hyrelog_archive_{name}", {"region": REGION.value, **labels})
+
+    states = ("PENDING", "APPROVED", "INITIATING", "IN_PROGRESS", "COMPLETED")
+    assert [value("restore_requests", state=state) for state in states] == [1, 0, 0, 2, 1]
+    assert value("late_restores") == 1

@@ -64,8 +64,8 @@ UPDATE archive_part p SET is_cold_archived = true, cold_archive_key = p.key, res
 RETURNING p.id
 
 -- name: standings
--- How many requests are in each state that is not the last one; and how many of them the store has had for twice as long as their tier takes.
+-- How many requests are in each state but the last ones; and how many the store has had for too long: twice what their tier takes, and half an hour.
 SELECT state, count(*) AS requests,
-  count(*) FILTER (WHERE initiated_at + 2 * latest_seconds * interval '1 second' < $1 AND state <> 'COMPLETED') AS late
+  count(*) FILTER (WHERE initiated_at + (2 * latest_seconds + 1800) * interval '1 second' < $1 AND state <> 'COMPLETED') AS late
 FROM restore_request WHERE state IN ('PENDING', 'APPROVED', 'INITIATING', 'IN_PROGRESS', 'COMPLETED')
 GROUP BY state
