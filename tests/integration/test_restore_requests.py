@@ -247,9 +247,9 @@ async def test_an_operator_decides_from_the_command_line_too(desk: Desk, servers
     part, _key = await cold_part(desk.case)
     made, operator = await desk.ask(Wish(part)), Person("root", None)
     url = servers.settings(Role.ADMIN).database_url(REGION)
-    async with await open_pool(url, application_name="test-restore", region=REGION, max_size=1) as pool:
-        async with pool.acquire() as connection, connection.transaction():
-            approved = await requests.approve(connection, made.id, by=operator, now=NOW)
-            cancelled = await requests.cancel(connection, made.id, company_id=None, by=operator, now=NOW)
+    pool = await open_pool(url, application_name="test-restore", region=REGION, max_size=1)
+    async with pool, pool.acquire() as connection, connection.transaction():
+        approved = await requests.approve(connection, made.id, by=operator, now=NOW)
+        cancelled = await requests.cancel(connection, made.id, company_id=None, by=operator, now=NOW)
     assert (approved.state, cancelled.state) == (State.APPROVED, State.CANCELLED)
     assert cancelled.shown()["decidedBy"] == {"id": "root", "email": None}
