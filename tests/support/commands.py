@@ -105,7 +105,14 @@ def stack_environ(state: State, programs: Path | None = None) -> dict[str, str]:
     ``programs`` is a directory of more commands, PostgreSQL's for example.
     """
     path = [str(Path(sys.executable).parent), *([str(programs)] if programs else []), os.environ["PATH"]]
-    return inherited() | {"HYRELOG_STATE": str(state.root), **read_env(state.root / FILE), "PATH": os.pathsep.join(path), "COLUMNS": "200"}
+    return {
+        **inherited(),
+        "HYRELOG_STATE": str(state.root),
+        **read_env(state.root / FILE),
+        "PATH": os.pathsep.join(path),
+        "PYTHONPATH": str(ROOT),  # these sources, wherever the environment's `hyrelog` was installed from
+        "COLUMNS": "200",
+    }
 
 
 class Shell:
