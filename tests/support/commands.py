@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -123,7 +124,7 @@ class Shell:
     def __init__(self, environ: Mapping[str, str], cwd: Path = ROOT) -> None:
         self._directory = tempfile.TemporaryDirectory(prefix="hyrelog-commands-")
         self._kept = Path(self._directory.name) / "kept"
-        self._kept.write_text(f"cd '{cwd}'\n")
+        self._kept.write_text(f"cd {shlex.quote(str(cwd))}\n")
         self._environ = {**environ, "KEPT": str(self._kept)}
         self._sessions: list[int] = []
 
@@ -134,6 +135,11 @@ class Shell:
         for session in self._sessions:
             _end(session)
         self._directory.cleanup()
+
+    def set(self, **variables: str) -> None:
+        """Set variables, as a block may."""
+        with self._kept.open("a") as kept:
+            kept.writelines(f"export {name}={shlex.quote(value)}\n" for name, value in variables.items())
 
     def run(self, block: Block, seconds: float = BLOCK_SECONDS) -> str:
         """Run a block; what it printed, both streams as they came. Raises :class:`CommandFailed`."""
