@@ -68,7 +68,7 @@ class World:
         """Run a command that stands on no page; what it prints."""
         return self.shell.run(Block(Path("test_runbooks.py"), 0, line))
 
-    def post(self, key: str = "", *, action: str = "runbook.test", wait: int = 30, **headers: str) -> dict[str, Any]:
+    def post(self, key: str | None = None, *, action: str = "runbook.test", wait: int = 30, **headers: str) -> dict[str, Any]:
         """Post an event and wait until it is stored; the answer's body."""
         named = {"authorization": f"Bearer {key or self.environ['HYRELOG_WORKSPACE_KEY']}", "prefer": f"wait={wait}"} | headers
         answer = self.client.post("/v1/events", json={"category": "system", "action": action, "actor": {"id": "u_1"}}, headers=named)
@@ -128,7 +128,7 @@ def test_broker_lost(world: World) -> None:
         "broker-lost",
         {
             "the broker is gone": lambda: world.stack.parts.kill("kafka"),
-            "the topics of US are gone": lambda: world.delete_topics(Region.US),
+            "the topics of EU are gone": lambda: world.delete_topics(Region.EU),
         },
     )
     assert world.post()["seq"] > before
@@ -149,19 +149,20 @@ def test_database_lost(world: World) -> None:
 def test_restore_from_backup(world: World) -> None:
     """All events are there again, with their hashes: those from before the backup, and those from after it. A key revoked since is, too."""
     doomed = world.stack.tenant()
+    # In partitions where nothing comes afterwards, so that no later record tells a worker that its position went back.
+    quiet = [workspace.key for workspace in world.stack.tenant(workspaces=4).workspaces]
     (key_id,) = world.ask("SELECT id FROM api_key WHERE prefix = $1", key_prefix(world.key(doomed)))[0]
     before: dict[UUID, bytes] = {}
 
     def destroy() -> None:
         world.command(f"hyrelog key revoke {key_id} --region us")
         world.until("SELECT 1 FROM events WHERE action = 'key.revoke' AND resource_id = $1", str(key_id))
-        for _ in range(5):
-            world.post()
+        for key in (None, *quiet):
+            world.post(key)
         before.update(world.hashes())
         world.drop_database(Region.US)
 
-    for _ in range(5):
-        world.post()
+    world.post()
     world.walk("restore-from-backup", {"the database of US is destroyed": destroy})
     assert before.items() <= world.hashes().items()
     assert wait_for(lambda: world.post(world.key(doomed)).get("code") == "UNAUTHORIZED", 15)
