@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ops.addresses import Exemption, Network, exemption, network
+from ops.aws import is_aws
 from ops.schedule import Schedule
 from schemas.topics import REGIONS, Region
 
@@ -246,6 +247,11 @@ class Settings(DatabaseSettings):
     s3_force_path_style: bool = Field(
         default=False, description="Bucket in the path instead of the host name, as stores other than AWS want it."
     )
+    restore_simulated_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="Simulates cold storage on a store that has none: restoring an archive takes so long. Unset: it is S3's own.",
+    )
     s3_bucket_us: str | None = Field(default=None, description="Bucket of the US region's archives and exports.")
     s3_bucket_eu: str | None = None
     s3_bucket_uk: str | None = None
@@ -308,6 +314,8 @@ class Settings(DatabaseSettings):
                 _check_secret(name.upper(), secret)
         if not self.regions:
             raise ValueError("REGIONS names no region")
+        if self.restore_simulated_seconds is not None and is_aws(self.s3_endpoint):
+            raise ValueError("RESTORE_SIMULATED_SECONDS is for stores other than AWS, which S3_ENDPOINT names")
         return self
 
     def secrets(self, name: str) -> tuple[bytes, ...]:

@@ -54,7 +54,7 @@ FROM export_scope s
 JOIN chain_floor f ON f.workspace_id = s.workspace_id
 JOIN archive_range r ON r.workspace_id = s.workspace_id AND r.from_seq <= least(s.to_seq, f.seq) AND r.to_seq >= s.from_seq
 JOIN archive_part p ON p.id = r.part_id
-WHERE s.export_id = $2 AND s.company_id = $1 AND p.is_cold_archived AND (p.restored_until IS NULL OR p.restored_until <= $3::timestamptz)
+WHERE s.export_id = $2 AND s.company_id = $1 AND CASE WHEN p.restored_until IS NULL THEN p.is_cold_archived ELSE p.restored_until <= $3::timestamptz END
   AND p.occurred_to >= $4::timestamptz AND p.occurred_from < $5::timestamptz
   AND ($6::timestamptz IS NULL OR p.received_to >= $6) AND ($7::timestamptz IS NULL OR p.received_from < $7)
 ORDER BY p.id

@@ -44,9 +44,9 @@ async def run_once(
         run_id = await ledger.claim(name, is_by_hand=True, entry=_entry(region, name, as_of))
         if run_id is None:
             raise Refused("somebody else runs it: `hyrelog jobs` says who")
-        metrics, objects = Metrics(CollectorRegistry()), ObjectStore.of(settings, region)
-        around = Surroundings(settings, region, pool, objects, clock, metrics, FaultPoints(settings.fault_points))
         work_clock = None if as_of is None else MovedClock(clock, as_of - clock.micros())
+        metrics, objects = Metrics(CollectorRegistry()), ObjectStore.of(settings, region, work_clock or clock)
+        around = Surroundings(settings, region, pool, objects, clock, metrics, FaultPoints(settings.fault_points))
         return await Runner(around, ledger).run(name, jobs[name], run_id, schedule=None, work_clock=work_clock)
 
 

@@ -99,6 +99,8 @@ class Neighbourhood:
 
     home: Home
     keys: Mapping[Caller, str | None]
+    other_company: str
+    company_abroad: str
 
 
 async def neighbourhood(servers: LocalStack, superuser: Database) -> Neighbourhood:
@@ -109,7 +111,8 @@ async def neighbourhood(servers: LocalStack, superuser: Database) -> Neighbourho
     await _furnish(connection, abroad)
     await connection.close()
     await _furnish(superuser, other)
-    return Neighbourhood(await _furnish(superuser, own), await _keys(servers, superuser, own, other, abroad))
+    keys = await _keys(servers, superuser, own, other, abroad)
+    return Neighbourhood(await _furnish(superuser, own), keys, str(other.id), str(abroad.id))
 
 
 async def _furnish(superuser: Database, tenant: Tenant) -> Home:

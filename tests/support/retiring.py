@@ -36,7 +36,7 @@ DAY = date(2026, 1, 1)
 HOT_UNTIL = BASE_TIME + 90 * DAY_MICROS
 ARCHIVE_UNTIL = BASE_TIME + 365 * DAY_MICROS
 EMPTY = (
-    "TRUNCATE archive_range, archive_part, chain_floor, chain_head, events, event_key, event_alias, search, search_dead, "
+    "TRUNCATE restore_request, archive_range, archive_part, chain_floor, chain_head, events, event_key, event_alias, search, search_dead, "
     "webhook_head, source, audit_outbox"
 )
 
