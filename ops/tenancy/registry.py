@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -15,7 +14,7 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from ops.audit import write_sync
+from ops import audit
 from ops.clock import SystemClock
 from ops.db import WrongRegion, load_queries
 from ops.settings import Settings
@@ -68,7 +67,7 @@ class Acting:
 
 def operator() -> Acting:
     """The one at this machine's command line."""
-    return Acting({"id": getpass.getuser(), "type": "operator"}, secrets.token_hex(16))
+    return Acting(audit.operator(), secrets.token_hex(16))
 
 
 @contextmanager
@@ -88,7 +87,7 @@ def open_registry(
             connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(acting.role)))
 
         def record(entry: Entry, company: UUID) -> None:
-            write_sync(connection, entry, region=region, company_id=str(company), now=clock.micros())
+            audit.write_sync(connection, entry, region=region, company_id=str(company), now=clock.micros())
 
         registry = Registry(connection, region, settings.secrets("api_key_secret")[0], entropy=entropy, record=record, acting=acting)
         registry.check_region()
