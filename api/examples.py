@@ -23,6 +23,7 @@ from api.story import (
     POSITION,
     PROJECT,
     RECEIVED,
+    RESTORE,
     WEBHOOK,
     WORKSPACE,
 )
@@ -136,6 +137,7 @@ _PATH_IDS = {
     "webhook": WEBHOOK,
     "export": exports.EXPORT,
     "company": COMPANY,
+    "restore-request": RESTORE,
 }
 
 

@@ -12,6 +12,7 @@ from api.dashboard.wishes import Name
 from api.parameters import UUID_PATTERN, Extracted, ListQuery, Outcome, Time
 from schemas.event import FIRST_TIME, LAST_TIME
 from schemas.plans import PlanName
+from schemas.restore import MOST_REASON, State
 from schemas.topics import Region
 
 _MOST = 2**31 - 1
@@ -82,3 +83,26 @@ class AuditQuery(ListQuery):
     actor_id: Extracted = Field(None, alias="actorId", description="`actor.id`: a key's id, a user's, a job's name.")
     actor_email: Extracted = Field(None, alias="actorEmail", description="`actor.email`, of users.")
     target_id: Extracted = Field(None, alias="targetId", description="`resource.id`: what it was done to.")
+
+
+class RestoreQuery(ListQuery):
+    """What a list of all companies' restore requests takes."""
+
+    company_id: CompanyId = Field(None, alias="companyId")
+    region: OneRegion = None
+    status: State | None = Field(None, description="Requests in this state; PENDING ones wait for a decision.")
+
+
+Reason = Annotated[str, Field(min_length=1, max_length=MOST_REASON, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+
+
+class RejectWish(Body):
+    """Why a restore request is rejected."""
+
+    reason: Reason
+
+
+class CancelWish(Body):
+    """Why a restore request is cancelled."""
+
+    reason: Reason | None = None
