@@ -11,6 +11,7 @@ from ops.export import command as export
 from ops.jobs import command as jobs
 from ops.local import commands as local_commands
 from ops.relay import command as relay
+from ops.restore import command as restore
 from ops.tail import command as tail
 from ops.tenancy import command as tenancy
 from ops.verify import command as verify
@@ -28,6 +29,7 @@ _MODULES = (
     lifecycle,
     relay,
     jobs,
+    restore,
     verify,
     export,
     tail,

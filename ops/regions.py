@@ -32,6 +32,18 @@ def from_each(regions: Sequence[Region], ask: Callable[[Region], Iterable[Found]
     return found, is_whole
 
 
+def find_in(regions: Sequence[Region], ask: Callable[[Region], Iterable[Found]], what: str) -> tuple[Region, Found]:
+    """What one region has, and which. The others need not answer. Exits with 1 when none has it that does."""
+    answered = []
+    for region in regions:
+        found, is_whole = from_each((region,), ask)
+        if found:
+            return found[0]
+        answered += [region] if is_whole else []
+    typer.echo(f"hyrelog: there is no {what} in {', '.join(answered)}" if answered else "hyrelog: no region could be asked", err=True)
+    raise typer.Exit(1)
+
+
 def is_away(error: Exception) -> bool:
     """Whether the region's database can't answer, or is none of its."""
     return isinstance(error, psycopg.OperationalError | db.WrongRegion) or db.is_unavailable(error)

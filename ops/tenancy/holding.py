@@ -12,7 +12,7 @@ import psycopg
 import typer
 
 from ops.local.environment import Role, ambient_environ, settings_of
-from ops.regions import from_each
+from ops.regions import find_in
 from ops.settings import Settings
 from ops.tenancy.registry import Acting, Refused, Registry, open_registry, operator
 from ops.tenancy.terms import Kind
@@ -37,8 +37,13 @@ def holding(kind: Kind, id: UUID, region: Region | None) -> Iterator[Registry]:
     """The transaction in the region that has it. Exits with 1 when none has, or what is done in it is refused, which the audit is told."""
     settings = operators_settings()
     who = acting(settings)
+
+    def has(where: Region) -> list[bool]:
+        with open_registry(settings, where, acting=who) as registry:
+            return [True] if registry.has(kind, id) else []
+
     with told():
-        where = _find(settings, kind, id, (region,) if region else settings.regions)
+        where, _is_there = find_in((region,) if region else settings.regions, has, f"{kind} {id}")
         try:
             with open_registry(settings, where, acting=who) as registry:
                 yield registry
@@ -57,19 +62,3 @@ def told() -> Iterator[None]:
     except (Refused, psycopg.Error, ValueError) as error:
         typer.echo(f"hyrelog: {error}", err=True)
         raise typer.Exit(2 if isinstance(error, ValueError) else 1) from None
-
-
-def _find(settings: Settings, kind: Kind, id: UUID, regions: tuple[Region, ...]) -> Region:
-    """The region that has it. Raises ``Refused`` when none has that answers."""
-
-    def ask(region: Region) -> list[bool]:
-        with open_registry(settings, region) as registry:
-            return [registry.has(kind, id)]
-
-    answered = []
-    for region in regions:
-        found, is_whole = from_each((region,), ask)
-        if found == [(region, True)]:
-            return region
-        answered += [region] if is_whole else []
-    raise Refused(f"there is no {kind} {id} in {', '.join(answered)}" if answered else "no region could be asked")
