@@ -126,7 +126,7 @@ class Metrics:
     def _auth_and_api(self, to: CollectorRegistry) -> None:
         self.rate_limited = Counter(
             "hyrelog_auth_limited_requests",
-            "How many requests were refused by which limit (key, events, address)?",
+            "How many requests were refused by which limit (key, events, address, user)?",
             ("limit",),
             registry=to,
         )

@@ -90,6 +90,14 @@ class Settings(DatabaseSettings):
     api_key_secret_previous: Secret | None = Field(default=None, description="Accepted beside the current one while keys are rotated over.")
     internal_token: Secret = Field(description="Value of the x-internal-token header of /internal/*.")
     internal_token_previous: Secret | None = None
+    dashboard_service_token: Secret | None = Field(
+        default=None, description="Value of the x-dashboard-token header of /dashboard/*; unset, nobody gets in there."
+    )
+    dashboard_service_token_previous: Secret | None = None
+    dashboard_admin_token: Secret | None = Field(
+        default=None, description="The same of /dashboard/admin/*: when set, the only one that is good there, and good for nothing else."
+    )
+    dashboard_admin_token_previous: Secret | None = None
     cursor_secret: Secret = Field(description="HMAC key of the query cursors.")
     cursor_secret_previous: Secret | None = None
     idempotency_secret: Secret = Field(description="HMAC key under which the contents of events with an idempotency key are compared.")
@@ -123,6 +131,9 @@ class Settings(DatabaseSettings):
     # --- limits ------------------------------------------------------------------------------
     ip_requests_per_minute: int = Field(
         default=600, ge=0, description="Requests without a good key that an address may make (a /64 in IPv6); 0 switches it off."
+    )
+    dashboard_requests_per_minute: int = Field(
+        default=600, ge=0, description="Requests that a user of the dashboard may make for one company; 0 switches it off."
     )
     rate_limit_store_url: Secret | None = Field(
         default=None, description="redis://… or valkey://… where replicas count together; unset, each process counts alone."

@@ -110,10 +110,11 @@ UPDATE export_job SET run = $3, heartbeat_at = now(), started_at = $4::timestamp
 WHERE company_id = $1 AND id = $2
 
 -- name: beat
--- The download $3 is alive; nothing is returned once it was cancelled or another one took its place. And whether its key $5 is still good.
+-- The download $3 is alive; nothing is returned once it was cancelled or another one took its place. And whether its key $5 is still good; null: a user of
+-- the dashboard, who has none.
 UPDATE export_job SET heartbeat_at = now(), rows = CASE WHEN state = 'SUCCEEDED' THEN rows ELSE $4 END
 WHERE company_id = $1 AND id = $2 AND run = $3
-RETURNING EXISTS (
+RETURNING $5::uuid IS NULL OR EXISTS (
   SELECT FROM api_key k
   WHERE k.id = $5 AND k.company_id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 ) AS has_key

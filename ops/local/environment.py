@@ -35,8 +35,16 @@ _INHERITED = (
     *_TUNING,
 )
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
-_LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET", "WEBHOOK_SECRET_ENCRYPTION_KEY", "ARCHIVE_KEY")
+_LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0", "DASHBOARD_REQUESTS_PER_MINUTE": "0"}
+_SECRETS = (
+    "API_KEY_SECRET",
+    "INTERNAL_TOKEN",
+    "DASHBOARD_SERVICE_TOKEN",
+    "CURSOR_SECRET",
+    "IDEMPOTENCY_SECRET",
+    "WEBHOOK_SECRET_ENCRYPTION_KEY",
+    "ARCHIVE_KEY",
+)
 
 
 class Role(StrEnum):

@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 import psycopg
 from psycopg.rows import TupleRow
+from psycopg.sql import SQL, Identifier
 
 from ops.audit import write_sync
 from ops.clock import SystemClock
@@ -25,6 +26,8 @@ from schemas.event import format_time, to_micros
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
 from schemas.plans import PlanName, check_overrides
 from schemas.topics import Region
+
+_CONNECT_SECONDS = 5
 
 Record = Callable[[Entry, UUID], None]
 Entropy = Callable[[Scope], bytes]
@@ -69,16 +72,43 @@ def random_entropy(_scope: Scope) -> bytes:
     return secrets.token_bytes(ENTROPY_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class Acting:
+    """Who makes a change, as its entries name him; and in which role of the database, if not in that of the settings."""
+
+    actor: Mapping[str, Any]
+    trace_id: str
+    context: bytes | None = None
+    role: str | None = None
+    statement_seconds: float | None = None
+    """Longest wait for a statement, a lock's included; ``None``: the server's."""
+
+
+def operator() -> Acting:
+    """The one at this machine's command line."""
+    return Acting({"id": getpass.getuser(), "type": "operator"}, secrets.token_hex(16))
+
+
 @contextmanager
-def open_registry(settings: Settings, region: Region, *, entropy: Entropy = random_entropy) -> Iterator[Registry]:
-    """A transaction on the region's database, committed when the block ends well. Raises ``Refused`` if that is another region's."""
-    clock = SystemClock()
-    with psycopg.connect(settings.database_url(region), cursor_factory=psycopg.RawCursor) as connection:
+def open_registry(
+    settings: Settings, region: Region, *, entropy: Entropy = random_entropy, acting: Acting | None = None
+) -> Iterator[Registry]:
+    """A transaction on the region's database, committed when the block ends well; by default the operator's.
+
+    Raises ``Refused`` if that is another region's.
+    """
+    clock, acting = SystemClock(), acting or operator()
+    url = settings.database_url(region)
+    with psycopg.connect(url, cursor_factory=psycopg.RawCursor, connect_timeout=_CONNECT_SECONDS) as connection:
+        if acting.statement_seconds is not None:
+            connection.execute(f"SET LOCAL statement_timeout = {round(acting.statement_seconds * 1000)}".encode())
+        if acting.role is not None:
+            connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(acting.role)))
 
         def record(entry: Entry, company: UUID) -> None:
             write_sync(connection, entry, region=region, company_id=str(company), now=clock.micros())
 
-        registry = Registry(connection, region, settings.secrets("api_key_secret")[0], entropy=entropy, record=record)
+        registry = Registry(connection, region, settings.secrets("api_key_secret")[0], entropy=entropy, record=record, acting=acting)
         registry.check_region()
         yield registry
 
@@ -86,13 +116,23 @@ def open_registry(settings: Settings, region: Region, *, entropy: Entropy = rand
 class Registry:
     """Makes and changes tenants on a connection, and commits nothing."""
 
-    def __init__(self, connection: psycopg.Connection, region: Region, secret: bytes, *, entropy: Entropy, record: Record) -> None:
+    def __init__(
+        self,
+        connection: psycopg.Connection,
+        region: Region,
+        secret: bytes,
+        *,
+        entropy: Entropy,
+        record: Record,
+        acting: Acting | None = None,
+    ) -> None:
         """``secret`` is API_KEY_SECRET; ``record`` writes an audit entry into the connection's transaction."""
         self.region = region
         self._connection = connection
         self._secret = secret
         self._entropy = entropy
         self._record = record
+        self._acting = acting or operator()
         self._queries = load_queries("ops.tenancy")
 
     def check_region(self) -> None:
@@ -225,9 +265,9 @@ class Registry:
         return found
 
     def _note(self, action: str, company: UUID, kind: str, id: UUID, **metadata: Any) -> None:
-        actor = {"id": getpass.getuser(), "type": "operator"}
-        target = {"type": str(kind), "id": str(id)}
-        self._record(Entry(action, Outcome.SUCCESS, actor, secrets.token_hex(16), target, metadata or None), company)
+        target, acting = {"type": str(kind), "id": str(id)}, self._acting
+        entry = Entry(action, Outcome.SUCCESS, acting.actor, acting.trace_id, target, metadata or None, acting.context)
+        self._record(entry, company)
 
 
 def _refuse_audit(kind: str) -> None:
