@@ -6,7 +6,7 @@ import sys
 
 import typer
 
-from ops import admin, dead_letters, lifecycle, log, migrate, prepare, rekey, seed, unpark
+from ops import admin, dead_letters, lifecycle, log, migrate, partitions, prepare, rekey, seed, unpark
 from ops.export import command as export
 from ops.jobs import command as jobs
 from ops.local import commands as local_commands
@@ -23,6 +23,7 @@ _MODULES = (
     migrate,
     seed,
     tenancy,
+    partitions,
     unpark,
     dead_letters,
     rekey,

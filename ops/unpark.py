@@ -38,17 +38,21 @@ def unpark(
     from_offset: Annotated[
         int | None, typer.Option(help="Kafka offset to go on from; by default none that may hold something new is passed over.")
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of the region's that are parked, each by default.")] = False,
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
 ) -> None:
-    """List parked partitions, or let one go on."""
+    """List parked partitions, or let one go on, or all."""
     settings = settings_of(Settings, ambient_environ(Role.OWNER))
-    if partition is None:
+    if partition is None and not every:
         asyncio.run(_list(settings, region))
         return
+    if every and (partition is not None or from_offset is not None):
+        raise typer.BadParameter("goes with neither --partition nor --from-offset", param_hint="--all")
     if not reason.strip():
         raise typer.BadParameter("say why: it is recorded", param_hint="--reason")
     try:
-        typer.echo(asyncio.run(release(settings, region, partition, from_offset, reason)))
+        for each in asyncio.run(_parked(settings, region)) if partition is None else (partition,):
+            typer.echo(asyncio.run(release(settings, region, each, from_offset, reason)))
     except NotParked as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(code=1) from None
@@ -120,12 +124,18 @@ async def _look(settings: Settings, region: Region, partition: int) -> tuple[Top
         await view.stop()
 
 
-async def _list(settings: Settings, region: Region) -> None:
+async def _sources(settings: Settings, region: Region) -> list[db.Row]:
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
-    try:
-        rows = await pool.fetch(db.load_queries("ops")["list_sources"], ingest_topic(region))
-    finally:
-        await pool.close()
+    async with pool:
+        return await pool.fetch(db.load_queries("ops")["list_sources"], ingest_topic(region))
+
+
+async def _parked(settings: Settings, region: Region) -> list[int]:
+    return [row["partition"] for row in await _sources(settings, region) if row["parked_reason"] is not None]
+
+
+async def _list(settings: Settings, region: Region) -> None:
+    rows = await _sources(settings, region)
     table = Table("partition", "position", "parked", "since")
     for row in rows:
         since = format_time(row["parked_at"]) if row["parked_at"] else ""

@@ -115,6 +115,7 @@ def service_environ(state: State, role: Role) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP": f"127.0.0.1:{state.port('kafka')}",
         **{name: state.secret(name.lower()) for name in _SECRETS},
+        **{f"{name}_PREVIOUS": old for name in _SECRETS if (old := state.previous_secret(name.lower()))},
         **database_urls(state, role),
         **object_store(state),
         **_LIMITS_OFF,

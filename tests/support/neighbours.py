@@ -118,7 +118,7 @@ async def neighbourhood(servers: LocalStack, superuser: Database) -> Neighbourho
 async def _furnish(superuser: Database, tenant: Tenant) -> Home:
     """Events and a rejection in each workspace; the first one is the home."""
     await bind(superuser, tenant, LOOPBACK)
-    homes = []
+    homes: list[Home] = []
     for workspace in tenant.workspaces:
         chain = Chain(str(tenant.id), str(workspace.id), tenant.region)
         events = [chain.event(project_id=str(workspace.project_id)) for _ in range(3)]
@@ -134,7 +134,7 @@ async def _furnish(superuser: Database, tenant: Tenant) -> Home:
         key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
         webhook = await _endpoint(superuser, events[0])
         ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat, webhook)
-        archives = [await _cold_archive(superuser, tenant.id, len(homes) * 2 + each) for each in (1, 2)]
+        archives = [await cold_archive(superuser, tenant.id, len(homes) * 2 + each) for each in (1, 2)]
         restore = await _restore_request(superuser, tenant.id, archives[1])
         export = await _export(superuser, events)
         homes.append(Home(*ids, export, archives[0], restore, frozenset(event.id for event in events)))
@@ -169,7 +169,7 @@ async def _export(superuser: Database, events: Sequence[StoredEvent]) -> str:
     return export
 
 
-async def _cold_archive(superuser: Database, company: UUID, part: int) -> str:
+async def cold_archive(superuser: Database, company: UUID, part: int) -> str:
     """An archive of the company that is cold, without its objects."""
     archive = str(uuid4())
     await superuser.execute(

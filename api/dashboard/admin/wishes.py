@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from api.body import Body
 from api.dashboard.wishes import Name
@@ -41,14 +40,14 @@ class PlanWish(Body):
 class Overrides(Body):
     """What of its plan is to be otherwise for a company, in place of what was so before; what is left out is as the plan says."""
 
-    hot_days: Days | SkipJsonSchema[None] = None
+    hot_days: Days = Field(default_factory=int)
     archive_days: Limit | None = Field(None, description="Null: no archive.")
     cold_after_days: Limit | None = Field(None, description="Null: never.")
     export_rows: Limit | None = Field(None, description="Null: any number.")
-    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] | SkipJsonSchema[None] = None
-    webhooks: Count | SkipJsonSchema[None] = None
-    custom_categories: bool | SkipJsonSchema[None] = None
-    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] | SkipJsonSchema[None] = None
+    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] = Field(default_factory=list)
+    webhooks: Count = Field(default_factory=int)
+    custom_categories: bool = Field(default_factory=bool)
+    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] = Field(default_factory=list)
     requests_per_minute: Limit | None = Field(None, description="Of one key; null: any number.")
     events_per_minute: Limit | None = Field(None, description="Null: any number.")
 
