@@ -60,6 +60,7 @@ COMMANDS = {
     "lifecycle": Does.CHANGE,
     "logs": Does.LOCAL,
     "migrate": Does.CHANGE,
+    "partitions": Does.READ,
     "plan list": Does.READ,
     "plan show": Does.READ,
     "prepare": Does.CHANGE,
