@@ -98,7 +98,9 @@ APART = {"lifecycle", "migrate", "prepare"}
 async def world(servers: LocalStack, superuser: Database, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """A company to do things to. The first company of a seed is one that no other test made."""
     monkeypatch.setattr(seed, "COMPANY", unique("First"))
-    yield World(servers, superuser, servers.tenant())
+    world = World(servers, superuser, servers.tenant())
+    yield world
+    await world.clear()
     await superuser.execute("UPDATE database_region SET is_demo = true")
     await superuser.execute("DELETE FROM source WHERE partition = $1", PARTITION)
     await superuser.execute("DELETE FROM company_data_key")

@@ -76,6 +76,11 @@ class World:
         """How many rows of the company a table has."""
         return await self.superuser.fetchval(f"SELECT count(*) FROM {table} WHERE company_id = $1", self.tenant.id)
 
+    async def clear(self) -> None:
+        """Take away what other tests' jobs and sinks would come by."""
+        await self.superuser.execute("DELETE FROM restore_request WHERE company_id = $1", self.tenant.id)
+        await self.superuser.execute("DELETE FROM search_dead WHERE workspace_id = $1", self.workspace)
+
     async def do(self, statement: str, *arguments: object) -> None:
         """Prepare something by hand."""
         await self.superuser.execute(statement, *arguments)
