@@ -166,7 +166,8 @@ def _print(shown: dict[str, Any], *, as_json: bool) -> None:
 def _flat(shown: dict[str, Any]) -> dict[str, Any]:
     """For people: who is who by one name, and what is estimated beside the rest."""
     names = {member: person and (person["email"] or person["id"]) for member, person in shown.items() if member.endswith("By")}
-    return {member: value for member, value in shown.items() if member != "estimate"} | names | shown["estimate"]
+    plain = {member: value for member, value in shown.items() if member != "estimate"}
+    return {**plain, **names, **shown["estimate"]}
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
