@@ -51,13 +51,8 @@ def list_all(
     """List restore requests, the newest first."""
     settings = _settings()
     found, is_whole = from_each(region or settings.regions, lambda each: asyncio.run(_page(settings, each, company, status, limit)))
-    rows = [_shown(each, request) for each, request in found]
-    rows.sort(key=lambda row: str(row["id"]), reverse=True)
-    if as_json:
-        echo_json(rows[:limit])
-    else:
-        flat = ({"costUsd": row["estimate"]["costUsd"], "requestedBy": _name(row["requestedBy"])} for row in rows[:limit])
-        listing([row | more for row, more in zip(rows, flat, strict=False)], _ROW, as_json=False)
+    rows = sorted((_shown(each, request) for each, request in found), key=lambda row: str(row["id"]), reverse=True)[:limit]
+    listing(rows if as_json else [_flat(row) for row in rows], _ROW, as_json=as_json)
     raise typer.Exit(0 if is_whole else 1)
 
 
@@ -165,12 +160,14 @@ def _print(shown: dict[str, Any], *, as_json: bool) -> None:
     if as_json:
         echo_json(shown)
     else:
-        people = {name: _name(shown[name]) for name in ("requestedBy", "decidedBy")}
-        show(table(("restore request", ""), list((shown | people).items())))
+        show(table(("restore request", ""), list(_flat(shown).items())))
 
 
-def _name(person: dict[str, Any] | None) -> str | None:
-    return None if person is None else person["email"] or person["id"]
+def _flat(shown: dict[str, Any]) -> dict[str, Any]:
+    """For people: who is who by one name, and what is estimated beside the rest."""
+    names = {member: person and (person["email"] or person["id"]) for member, person in shown.items() if member.endswith("By")}
+    plain = {member: value for member, value in shown.items() if member != "estimate"}
+    return {**plain, **names, **shown["estimate"]}
 
 
 def _fail(sentence: str, code: int) -> NoReturn:
