@@ -115,7 +115,7 @@ def world() -> Iterator[World]:
             with Shell(environ) as shell:
                 world = World(stack, shell, Path(backups), environ)
                 with world.client:
-                    world.post(), world.post(world.key(world.eu))
+                    assert world.post()["seq"] == world.post(world.key(world.eu))["seq"] == 1
                     world.walk("README")
                     yield world
         finally:
