@@ -21,7 +21,7 @@ def json(body: bytes, status: int = 200) -> Response:
     return Response(body, status, headers={"Cache-Control": "no-store"}, media_type="application/json")
 
 
-def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | None) -> Response:
+def page(rows: Iterable[bytes], next_cursor: str | None, **more: str | Sequence[str] | None) -> Response:
     """``{data, nextCursor, …}`` of rows that are JSON objects already."""
     rest = orjson.dumps({"nextCursor": next_cursor, **more})
     return json(b'{"data":[%b],%b' % (b",".join(rows), rest[1:]))

@@ -17,6 +17,13 @@ from api import docs, events, keys, parameters, rejections, schemas, usage, work
 from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
+from api.dashboard import own, restores, shared
+from api.dashboard.admin import companies as admin_companies
+from api.dashboard.admin import restores as admin_restores
+from api.dashboard.admin.operator import Operator
+from api.dashboard.directory import Directory
+from api.dashboard.restoring import Restores
+from api.dashboard.tenants import Tenants
 from api.exports import routes as exports
 from api.exports.actions import Exports
 from api.exports.archive import Archives
@@ -35,8 +42,8 @@ from ops import health, web
 from ops.archive.data_keys import DataKeys
 from ops.auth import CachePolicy
 from ops.clock import SystemClock
+from ops.dashboard_door import DashboardDoor, Doors
 from ops.db import Pool, Timeouts, open_pool
-from ops.door import Door
 from ops.egress import Policy
 from ops.entrance import Entrance, open_entrance
 from ops.metrics import Metrics
@@ -66,6 +73,15 @@ _ROUTERS = (
     routes.router,
     exports.router,
     exports.reading_router,
+    own.reading,
+    own.acting,
+    shared.router(),
+    restores.reading,
+    restores.acting,
+    admin_companies.reading,
+    admin_companies.acting,
+    admin_restores.reading,
+    admin_restores.acting,
 )
 
 
@@ -73,7 +89,7 @@ class State(TypedDict):
     """The state that every request sees."""
 
     parts: Parts
-    door: Door
+    door: Doors
 
 
 def create_app(settings: Settings, *, registry: CollectorRegistry | None = None, stopping: asyncio.Event | None = None) -> FastAPI:
@@ -92,7 +108,7 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
             notices.extend((entrance.notices, parts.tails.notices))
             for region in settings.regions:
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
-            yield State(parts=parts, door=entrance.door)
+            yield State(parts=parts, door=Doors(entrance.door, DashboardDoor.of(settings, entrance.limits)))
 
     app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
     web.install(app, metrics)
@@ -123,6 +139,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     archive_threads = ThreadPoolExecutor(_ARCHIVE_THREADS, "archive")
     stack.callback(archive_threads.shutdown, wait=False, cancel_futures=True)
     exports_of = Exports(store, management, settings.export_downloads_per_company)
+    operator = Operator(settings, store)
     parts = Parts(
         store=store,
         finder=Finder(store),
@@ -134,6 +151,10 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         deliveries=Deliveries(store),
         exports=exports_of,
         downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys, archive_threads)), stopping, metrics),
+        directory=Directory(store),
+        tenants=Tenants(store, management),
+        operator=operator,
+        restores=Restores(store, management, operator),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

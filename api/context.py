@@ -10,6 +10,10 @@ from fastapi.security import HTTPBearer
 
 from api.archived import Archived
 from api.cursor import Cursors
+from api.dashboard.admin.operator import Operator
+from api.dashboard.directory import Directory
+from api.dashboard.restoring import Restores
+from api.dashboard.tenants import Tenants
 from api.exports.actions import Exports
 from api.exports.downloads import Downloads
 from api.finder import Finder
@@ -41,6 +45,10 @@ class Parts:
     exports: Exports
     downloads: Downloads
     tails: Tails
+    directory: Directory
+    tenants: Tenants
+    operator: Operator
+    restores: Restores
     key_secrets: tuple[bytes, ...]
     """Under which keys are looked up."""
     regions: tuple[Region, ...]

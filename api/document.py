@@ -13,12 +13,14 @@ from fastapi.routing import iter_route_contexts
 
 from api import examples
 from api.audited import CompanyRoute
+from api.dashboard.route import DashboardRoute
 from ops.auth import WrongAddress
 from ops.health import NOT_INTERNAL
 from ops.web import is_open
 from schemas import ingest_openapi, operations_openapi
 from schemas.openapi import (
     COMPANY_KEY,
+    DASHBOARD_TOKEN,
     ERROR,
     HEADERS,
     INTERNAL_TOKEN,
@@ -47,6 +49,9 @@ _TAGS = {
     "keys": "API keys: made, rotated, looked at.",
     "webhooks": "Endpoints that stored events are posted to, and what became of each delivery.",
     "exports": "Events in bulk, as of one moment: JSONL that can be verified, CSV or Parquet.",
+    "dashboard": "What a service that vouches for its users asks for a company: `x-dashboard-token`, `x-user-id`, `x-user-email`, "
+    "`x-user-role` (MEMBER reads, ADMIN manages and exports too), `x-company-id`. Every call is audited, reads too.",
+    "admin": "What the operator's people do about companies, in all regions: the same headers without a company, role HYRELOG_ADMIN.",
     "schemas": "The Avro schemas of the Kafka topics.",
     "operations": "What this is, whether it is well, and its documents.",
 }
@@ -93,7 +98,12 @@ def _name(document: Json, app: FastAPI) -> None:
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
             if operation is None:
                 continue
-            operation["operationId"] = getattr(route.endpoint, "__name__", "")
+            name = getattr(route.endpoint, "__name__", "")
+            if isinstance(route.original_route, DashboardRoute):
+                operation["operationId"] = f"dashboard_{name}"
+                operation["security"] = [DASHBOARD_TOKEN]
+                continue
+            operation["operationId"] = name
             if WORKSPACE_KEY in operation.get("security", ()):
                 is_companys = isinstance(route.original_route, CompanyRoute)
                 operation["security"] = [COMPANY_KEY] if is_companys else [WORKSPACE_KEY, COMPANY_KEY]

@@ -8,6 +8,7 @@ from typing import Any
 
 import orjson
 
+from api.attempt import kind_of
 from api.exports import examples as exports
 from api.story import (
     COMPANY,
@@ -22,6 +23,7 @@ from api.story import (
     POSITION,
     PROJECT,
     RECEIVED,
+    RESTORE,
     WEBHOOK,
     WORKSPACE,
 )
@@ -127,7 +129,16 @@ _FINDINGS: dict[str, Json] = {
     **exports.FINDINGS,
 }
 _UUID: Json = {"type": "string", "format": "uuid"}
-_PATH_IDS = {"events": EVENT, "workspaces": WORKSPACE, "keys": KEY, "projects": PROJECT, "webhooks": WEBHOOK, "exports": exports.EXPORT}
+_PATH_IDS = {
+    "event": EVENT,
+    "workspace": WORKSPACE,
+    "key": KEY,
+    "project": PROJECT,
+    "webhook": WEBHOOK,
+    "export": exports.EXPORT,
+    "company": COMPANY,
+    "restore-request": RESTORE,
+}
 
 
 def of(schema: Json, operation: str) -> Json:
@@ -155,8 +166,8 @@ def parameter(path: str, name: str) -> Json:
         schema = {"type": "string", "pattern": "^[0-9a-f]{16}$"}
         return {"example": schema_fingerprint(AUDIT_EVENT), "description": "CRC-64-AVRO: 16 lower-case hex digits.", "schema": schema}
     if name == "id":
-        noun = path.split("/")[2]
-        return {"example": _PATH_IDS[noun], "description": f"Id of the {noun.removesuffix('s')}.", "schema": _UUID}
+        kind = kind_of(path)
+        return {"example": _PATH_IDS[kind], "description": f"Id of the {kind}.", "schema": _UUID}
     return {"example": _PARAMETERS[name]} if name in _PARAMETERS else {}
 
 

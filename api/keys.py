@@ -78,7 +78,7 @@ async def create_key(id: str, request: Request, caller: Manager, attempt: Attemp
     wish = await body.read(request, KeyWish, seconds=parts.body_timeout)
     terms = Terms(workspace_id, wish.name, wish.expires_at, tuple(dict.fromkeys(wish.ip_allowlist)))
     made = await parts.management.create(attempt, caller, terms, address=request.state.client_address)
-    return answers.json(orjson.dumps(_new(made, parts.management.now())), status=201)
+    return answers.json(orjson.dumps(shown_new(made, parts.management.now())), status=201)
 
 
 @managed_router.post(
@@ -99,7 +99,7 @@ async def rotate_key(id: str, request: Request, caller: Manager, attempt: Attemp
     address: str = request.state.client_address
     rotation = await parts.management.rotate(attempt, caller, key_id, wish.overlap_seconds, address=address)
     now = parts.management.now()
-    return answers.json(orjson.dumps(_new(rotation.new, now) | {"previous": _shown(rotation.old, now)}), status=201)
+    return answers.json(orjson.dumps(shown_new(rotation.new, now) | {"previous": shown(rotation.old, now)}), status=201)
 
 
 @router.get(
@@ -114,14 +114,16 @@ async def key_status(caller: Caller, parts: PartsOf) -> Response:
     found = await parts.management.key_of(caller)
     if found is None:
         raise Unauthorized
-    return answers.json(orjson.dumps(_shown(found, parts.management.now())))
+    return answers.json(orjson.dumps(shown(found, parts.management.now())))
 
 
-def _new(made: NewKey, now: int) -> dict[str, Any]:
-    return _shown(made.key, now) | {"key": made.text}
+def shown_new(made: NewKey, now: int) -> dict[str, Any]:
+    """The JSON object of a key just made."""
+    return shown(made.key, now) | {"key": made.text}
 
 
-def _shown(key: Key, now: int) -> dict[str, Any]:
+def shown(key: Key, now: int) -> dict[str, Any]:
+    """The JSON object of a key."""
     terms = key.terms
     return {
         "id": key.id,

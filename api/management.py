@@ -19,7 +19,7 @@ from ops.limits import MINUTE_MICROS, Visit
 from schemas import ids
 from schemas.audit import Entry
 from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
-from schemas.problems import Conflict, Forbidden, NotFound, Problem, RateLimited, Unauthorized, WorkspaceArchived, invalid
+from schemas.problems import Conflict, Forbidden, NotFound, Problem, RateLimited, Unauthorized, Unavailable, WorkspaceArchived, invalid
 
 OPERATIONS_A_MINUTE = 10
 _WIDEST = {4: 8, 6: 32}
@@ -116,8 +116,23 @@ class Management:
 
     async def refuse(self, attempt: Attempt, target: Mapping[str, Any] | None, problem: Problem) -> None:
         """Write down that an attempt was refused. Raises ``Unavailable``: then the refusal must not be told either."""
-        async with self._store.acting(attempt.region, attempt.company_id, "refuse") as connection:
-            await self.write(connection, attempt, attempt.refused(target, problem))
+        await self.note(attempt, attempt.refused(target, problem))
+
+    async def note(self, attempt: Attempt, entry: Entry) -> None:
+        """Write down what changed nothing, in a transaction of its own; what is nobody's, in whichever region answers.
+
+        Raises ``Unavailable``: then the answer must not be told either.
+        """
+        regions = [attempt.region] if attempt.company_id is not None else [attempt.region, *self._store.regions]
+        for region in dict.fromkeys(regions):
+            try:
+                async with self._store.acting(region, attempt.company_id, "note") as connection:
+                    await self.write(connection, replace(attempt, region=region), entry)
+            except Unavailable as error:
+                problem = error
+            else:
+                return
+        raise problem
 
     async def create(self, attempt: Attempt, caller: Principal, terms: Terms, *, address: str) -> NewKey:
         """A new key, for a caller at ``address``. Raises ``ValidationFailed``, ``NotFound``, ``WorkspaceArchived``, and ``Unauthorized``
@@ -153,6 +168,31 @@ class Management:
             await self.write(connection, attempt, attempt.done(old.target(), told))
         return Rotation(made, old)
 
+    async def revoke(self, attempt: Attempt, caller: Principal, key_id: str, *, address: str) -> Key:
+        """Let nobody in with one of the company's keys, from within ten seconds on. Raises ``NotFound``, ``Conflict``."""
+        async with self._store.acting(caller.region, caller.company_id, "revoke_key") as connection:
+            key = await self._hold_live(connection, caller, address, key_id)
+            revoked = replace(key, revoked_at=self._clock.micros())
+            await connection.execute(self._sql["revoke_key"], key_id, caller.company_id, revoked.revoked_at)
+            await self.write(connection, attempt, attempt.done(key.target(), {"scope": key.terms.scope.name}))
+        return revoked
+
+    async def set_allowlist(self, attempt: Attempt, caller: Principal, key_id: str, allowlist: Networks, *, address: str) -> Key:
+        """From where one of the company's keys may be used; from anywhere when empty. Raises ``NotFound``, ``Conflict``."""
+        async with self._store.acting(caller.region, caller.company_id, "set_allowlist") as connection:
+            key = await self._hold_live(connection, caller, address, key_id)
+            changed = replace(key, terms=replace(key.terms, allowlist=allowlist))
+            await connection.execute(self._sql["set_allowlist"], key_id, caller.company_id, allowlist)
+            told = {"before": key.terms.told()["ipAllowlist"], "ipAllowlist": changed.terms.told()["ipAllowlist"]}
+            await self.write(connection, attempt, attempt.done(key.target(), told))
+        return changed
+
+    async def page(self, caller: Principal, workspace_id: str | None, after: str, limit: int) -> list[Key]:
+        """Up to ``limit`` of the company's keys with an id above ``after``, or of one workspace's; revoked ones too."""
+        async with self._store.reading_for(caller, "keys") as connection:
+            rows = await connection.fetch(self._sql["keys_of_company"], caller.company_id, workspace_id, after, limit)
+        return [_to_key(row) for row in rows]
+
     async def key_of(self, caller: Principal) -> Key | None:
         """The calling key, as it stands now."""
         async with self._store.reading_for(caller, "key_of_caller") as connection:
@@ -174,8 +214,11 @@ class Management:
         The caller was let in on what was known of its key up to ten seconds ago: a key that is revoked must leave no other behind,
         nor anything else. Raises ``Unauthorized`` or ``Forbidden`` when it is no longer good for this.
         """
-        rows = await connection.fetch(self._sql["held_keys"], [caller.key_id, *others], caller.company_id)
+        own_id = () if caller.user is not None else (caller.key_id,)
+        rows = await connection.fetch(self._sql["held_keys"], [*own_id, *others], caller.company_id)
         keys = {key.id: key for key in map(_to_key, rows)}
+        if caller.user is not None:  # vouched for by a service, which has no key that could be revoked meanwhile
+            return keys
         own = keys.get(caller.key_id)
         if own is None or own.status(self._clock.micros()) in ("REVOKED", "EXPIRED"):
             raise Unauthorized
@@ -183,6 +226,14 @@ class Management:
             raise WrongAddress(caller)
         check_allowlist(own.terms.allowlist)
         return keys
+
+    async def _hold_live(self, connection: Connection, caller: Principal, address: str, key_id: str) -> Key:
+        key = (await self.hold(connection, caller, address, key_id)).get(key_id)
+        if key is None:
+            raise NotFound
+        if key.revoked_at is not None:
+            raise Conflict(f"The key was revoked at {time(key.revoked_at)}.")
+        return key
 
     async def _check_workspace(self, connection: Connection, caller: Principal, terms: Terms) -> None:
         if terms.workspace_id is None:

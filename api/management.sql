@@ -36,3 +36,19 @@ UPDATE api_key SET rotated_to = $3, expires_at = $4::timestamptz WHERE id = $1 A
 SELECT k.id, k.workspace_id, k.prefix, k.name, k.expires_at, k.revoked_at, k.created_at, k.ip_allowlist, k.rotated_to, u.last_used_at
 FROM api_key k LEFT JOIN api_key_use u ON u.key_id = k.id AND u.company_id = k.company_id
 WHERE k.id = $1 AND k.company_id = $2
+
+-- name: keys_of_company
+-- A page of the company's keys in the order of their ids, of all of it or of one workspace.
+SELECT k.id, k.workspace_id, k.prefix, k.name, k.expires_at, k.revoked_at, k.created_at, k.ip_allowlist, k.rotated_to, u.last_used_at
+FROM api_key k LEFT JOIN api_key_use u ON u.key_id = k.id AND u.company_id = k.company_id
+WHERE k.company_id = $1 AND ($2::uuid IS NULL OR k.workspace_id = $2) AND k.id > $3
+ORDER BY k.id
+LIMIT $4
+
+-- name: revoke_key
+-- From now on (at most ten seconds later, for a process that knows it) the key is nobody's.
+UPDATE api_key SET revoked_at = $3::timestamptz WHERE id = $1 AND company_id = $2
+
+-- name: set_allowlist
+-- From where a key may be used; from anywhere when empty.
+UPDATE api_key SET ip_allowlist = $3::cidr[] WHERE id = $1 AND company_id = $2

@@ -20,7 +20,7 @@ from schemas.webhooks import State
 
 MAX_LIMIT = 200
 _TEXT = r"^[^\x00]*$"  # PostgreSQL has no U+0000
-_UUID = f"^{UUID}$"
+UUID_PATTERN = f"^{UUID}$"
 
 
 def _time(value: object) -> int:
@@ -48,8 +48,8 @@ def _words(text: str | None) -> str | None:
 Time = Annotated[int, PlainValidator(_time), WithJsonSchema({"type": "string", "format": "date-time"})]
 Limit = Annotated[int, Field(ge=1, le=MAX_LIMIT, description="Rows a page.")]
 Cursor = Annotated[str | None, Field(max_length=200, description="`nextCursor` of the page before, with the same filters and order.")]
-WorkspaceId = Annotated[str | None, Field(pattern=_UUID, description="One workspace of the company; another's gives an empty page.")]
-ProjectId = Annotated[str | None, Field(pattern=_UUID, description="One project; another's gives an empty page.")]
+WorkspaceId = Annotated[str | None, Field(pattern=UUID_PATTERN, description="One workspace of the company; another's gives an empty page.")]
+ProjectId = Annotated[str | None, Field(pattern=UUID_PATTERN, description="One project; another's gives an empty page.")]
 Extracted = Annotated[str | None, Field(pattern=_TEXT, min_length=1), AfterValidator(_extracted)]
 Words = Annotated[str | None, Field(pattern=_TEXT, min_length=3, max_length=200), AfterValidator(_words)]
 
@@ -82,7 +82,9 @@ class Include(StrEnum):
     VERIFICATION = "verification"
 
 
-class _Parameters(BaseModel):
+class ListQuery(BaseModel):
+    """What every list takes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
 
     limit: Limit = 50
@@ -137,7 +139,7 @@ class EventFilters(Filters, _Times):
 IdempotencyKey = Annotated[str | None, Field(pattern=r"^[\x20-\x7e]{1,255}$", description="The event that this key stands for.")]
 
 
-class EventQuery(EventFilters, _Parameters):
+class EventQuery(EventFilters, ListQuery):
     """What ``GET /v1/events`` takes."""
 
     idempotency_key: IdempotencyKey = Field(None, alias="idempotencyKey")
@@ -163,24 +165,24 @@ class TailQuery(EventFilters):
         return {name: None if value is None else str(value) for name, value in asked.items()}
 
 
-class WorkspaceQuery(_Parameters):
+class WorkspaceQuery(ListQuery):
     """What a list of workspaces or projects takes."""
 
 
-class WebhookQuery(_Parameters):
+class WebhookQuery(ListQuery):
     """What a list of webhooks takes."""
 
 
-class DeliveryQuery(_Parameters):
+class DeliveryQuery(ListQuery):
     """What ``GET /v1/webhooks/{id}/deliveries`` takes."""
 
     status: State | None = Field(None, description="Deliveries in this state now.")
-    event_id: str | None = Field(None, alias="eventId", pattern=_UUID, description="The delivery of this event.")
+    event_id: str | None = Field(None, alias="eventId", pattern=UUID_PATTERN, description="The delivery of this event.")
     start: Time = Field(FIRST_TIME, alias="from", description="Of events received from this time on (inclusive), to the millisecond.")
     end: Time = Field(LAST_TIME + 1, alias="to", description="Of events received up to this time (exclusive), to the millisecond.")
 
 
-class ExportQuery(_Parameters):
+class ExportQuery(ListQuery):
     """What a list of exports takes."""
 
 
@@ -192,13 +194,13 @@ class DownloadQuery(BaseModel):
     offset: int = Field(0, ge=0, le=2**53 - 1, description="Leave out so many bytes of the content, counted before any Content-Encoding.")
 
 
-class RejectionQuery(_Parameters):
+class RejectionQuery(ListQuery):
     """What ``GET /v1/rejections`` takes."""
 
     workspace_id: WorkspaceId = Field(None, alias="workspaceId")
 
 
-class OperatorRejectionQuery(_Parameters):
+class OperatorRejectionQuery(ListQuery):
     """What ``GET /internal/rejections`` takes."""
 
     region: Region = Field(description="The region whose rejections are wanted.")

@@ -57,12 +57,37 @@ LIMIT $4
 
 -- name: projects_of_workspace
 -- A page of the workspace's projects in the order of their ids; one row of nulls when there are none, none when it is not the caller's.
-SELECT p.id, p.name, p.created_at
+SELECT p.id, p.workspace_id, p.name, p.created_at
 FROM workspace w LEFT JOIN LATERAL (
-  SELECT id, name, created_at FROM project WHERE company_id = $1 AND workspace_id = w.id AND id > $4 ORDER BY id LIMIT $5
+  SELECT id, workspace_id, name, created_at FROM project WHERE company_id = $1 AND workspace_id = w.id AND id > $4 ORDER BY id LIMIT $5
 ) p ON true
 WHERE w.company_id = $1 AND w.id = $3 AND ($2::uuid IS NULL OR w.id = $2)
 ORDER BY p.id
+
+-- name: projects_of_company
+-- A page of the company's projects in the order of their ids, of all workspaces or of one.
+SELECT id, workspace_id, name, created_at
+FROM project
+WHERE company_id = $1 AND ($2::uuid IS NULL OR workspace_id = $2) AND id > $3
+ORDER BY id
+LIMIT $4
+
+-- name: company_limits
+-- What a customer's plan allows, with its overrides; the operator's own company is none.
+SELECT p.limits || c.overrides FROM company c JOIN plan p ON p.name = c.plan WHERE c.id = $1 AND NOT c.is_operator
+
+-- name: company
+-- What a company is, and what there is of it; entries of the audit are not counted.
+SELECT c.id, c.name, c.plan, p.limits || c.overrides AS limits, c.overrides, c.created_at,
+  (SELECT coalesce(sum(h.seq), 0)::bigint FROM chain_head h JOIN workspace w ON w.id = h.workspace_id
+   WHERE w.company_id = $1 AND w.kind = 'STANDARD') AS events,
+  (SELECT count(*) FROM workspace w WHERE w.company_id = $1 AND w.kind = 'STANDARD') AS workspaces,
+  (SELECT count(*) FROM project WHERE company_id = $1) AS projects,
+  (SELECT count(*) FROM api_key k
+   WHERE k.company_id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())) AS keys,
+  (SELECT count(*) FROM webhook w WHERE w.company_id = $1 AND w.enabled) AS webhooks
+FROM company c JOIN plan p ON p.name = c.plan
+WHERE c.id = $1
 
 -- name: usage_of_company
 -- The company's plan with its overrides, and what there is in the caller's scope; entries of the audit are not counted.

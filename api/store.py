@@ -60,6 +60,11 @@ class Store:
         self._metrics = metrics
         self._sql = load_queries("api")
 
+    @property
+    def regions(self) -> tuple[Region, ...]:
+        """The regions whose databases these are."""
+        return tuple(self._pools)
+
     async def ping(self, region: Region) -> None:
         """Ask the region's database anything at all."""
         async with self._reading(region, "ping") as connection:
@@ -93,7 +98,7 @@ class Store:
         return [_by_id(row) for row in rows]
 
     async def projects(self, caller: Principal, workspace_id: str, after: Position | None, limit: int) -> list[tuple[Row, Position]] | None:
-        """The same of the workspace's projects: id, name, created_at. ``None`` when it is not the caller's."""
+        """The same of the workspace's projects: id, workspace_id, name, created_at. ``None`` when it is not the caller's."""
         scope = (caller.company_id, caller.workspace_id, workspace_id)
         async with self.reading_for(caller, "projects") as connection:
             rows = await connection.fetch(self._sql["projects_of_workspace"], *scope, _id(after), limit)
@@ -106,6 +111,28 @@ class Store:
         if row is None:
             raise LookupError(f"company {caller.company_id} has a key and no row")
         return row
+
+    async def company_limits(self, region: Region, company_id: str) -> str | None:
+        """What a company's plan allows (JSON), its overrides over it; ``None`` when the region has no such company."""
+        async with self._reading(region, "company_limits") as connection, tenant_transaction(connection, company_id, readonly=True):
+            found: str | None = await connection.fetchval(self._sql["company_limits"], company_id)
+        return found
+
+    async def company(self, caller: Principal) -> Row:
+        """The caller's company: id, name, plan, limits and overrides (JSON), created_at, and what there is of it, as ``usage`` says."""
+        async with self.reading_for(caller, "company") as connection:
+            row = await connection.fetchrow(self._sql["company"], caller.company_id)
+        if row is None:
+            raise LookupError(f"company {caller.company_id} is gone")
+        return row
+
+    async def projects_of_company(
+        self, caller: Principal, workspace_id: str | None, after: Position | None, limit: int
+    ) -> list[tuple[Row, Position]]:
+        """Up to ``limit`` projects of the company, or of one workspace: id, workspace_id, name, created_at, each with its position."""
+        async with self.reading_for(caller, "projects_of_company") as connection:
+            rows = await connection.fetch(self._sql["projects_of_company"], caller.company_id, workspace_id, _id(after), limit)
+        return [_by_id(row) for row in rows]
 
     async def rejections(
         self, caller: Principal, workspace_id: str | None, after: Position | None, limit: int
@@ -135,6 +162,13 @@ class Store:
             self._reading(region, action) as connection,
             connection.transaction() if company_id is None else tenant_transaction(connection, company_id, parameters=parameters),
         ):
+            yield connection
+
+    @asynccontextmanager
+    async def operating(self, region: Region, role: str, action: str) -> AsyncIterator[Connection]:
+        """A transaction in another role of the database, which works across tenants; otherwise as ``acting``."""
+        async with self._reading(region, action) as connection, connection.transaction():
+            await connection.execute(f'SET LOCAL ROLE "{role}"')
             yield connection
 
     @asynccontextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 import orjson
 from fastapi import APIRouter, Depends, Query, Response
@@ -11,7 +11,7 @@ from api import answers, models, parameters
 from api.context import Caller, PartsOf
 from api.events import check_id, question
 from api.parameters import WorkspaceQuery
-from ops.db import Row
+from api.shown import shown_project, shown_workspace
 from schemas.problems import NotFound, ValidationFailed
 
 router = APIRouter(prefix="/v1/workspaces", tags=["workspaces"])
@@ -29,7 +29,7 @@ async def list_workspaces(asked: Annotated[WorkspaceQuery, Query()], caller: Cal
     bound = question("workspaces", caller, {})
     after = parts.cursors.read(bound, asked.cursor) if asked.cursor else None
     found = await parts.store.workspaces(caller, after, asked.limit + 1)
-    return answers.listed(found, asked.limit, parts.cursors, bound, _workspace)
+    return answers.listed(found, asked.limit, parts.cursors, bound, shown_workspace)
 
 
 @router.get(
@@ -46,7 +46,7 @@ async def list_projects(id: str, asked: Annotated[WorkspaceQuery, Query()], call
     found = await parts.store.projects(caller, id, after, asked.limit + 1)
     if found is None:
         raise NotFound
-    return answers.listed(found, asked.limit, parts.cursors, bound, lambda row: _project(row, id))
+    return answers.listed(found, asked.limit, parts.cursors, bound, shown_project)
 
 
 @router.get(
@@ -64,18 +64,3 @@ async def get_chain(id: str, caller: Caller, parts: PartsOf) -> Response:
     head, moved_at = found
     body = {"workspaceId": id, "seq": head.seq, "hash": head.hash.hex(), "updatedAt": answers.time(moved_at)}
     return answers.json(orjson.dumps(body))
-
-
-def _workspace(row: Row) -> dict[str, Any]:
-    return {
-        "id": str(row["id"]),
-        "name": row["name"],
-        "kind": row["kind"],
-        "archivedAt": answers.time(row["archived_at"]),
-        "createdAt": answers.time(row["created_at"]),
-        "seq": row["seq"],
-    }
-
-
-def _project(row: Row, workspace_id: str) -> dict[str, Any]:
-    return {"id": str(row["id"]), "workspaceId": workspace_id, "name": row["name"], "createdAt": answers.time(row["created_at"])}

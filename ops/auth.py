@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import os
 from dataclasses import dataclass, field, replace
+from enum import StrEnum
 from hashlib import sha256
 from typing import NoReturn, Protocol, TypeVar
 
@@ -30,11 +31,29 @@ _MAX_ADMITTED = 1000
 _T = TypeVar("_T")
 
 
+class UserRole(StrEnum):
+    """What a user of the dashboard may do (contract §2): read; manage and export too; or the operator's own work."""
+
+    MEMBER = "MEMBER"
+    ADMIN = "ADMIN"
+    HYRELOG_ADMIN = "HYRELOG_ADMIN"
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A user of the dashboard, whom it vouches for. ``role`` may be none of ``UserRole``."""
+
+    id: str
+    email: str
+    role: str
+
+
 @dataclass(frozen=True, slots=True)
 class Principal:
     """The holder of a valid key. ``workspace_id`` is ``None`` for a company key; ``expires_at`` is in microseconds.
 
     An empty ``allowlist`` admits any address; ``limits`` are the plan's with the company's overrides; ``archived`` tells of the workspace.
+    A user of the dashboard acts as the holder of a company key that does not exist: ``key_id`` names the user then.
     """
 
     key_id: str
@@ -46,6 +65,7 @@ class Principal:
     limits: PlanLimits
     allowlist: Networks = ()
     archived: bool = False
+    user: User | None = None
 
 
 class WrongAddress(Forbidden):

@@ -1,4 +1,5 @@
-"""Rate limits: how often a key, a company's producers and an address without a good key may ask in a minute (contract §2).
+"""Rate limits: how often a key, a company's producers, a user of the dashboard and an address without a good key may ask in a minute
+(contract §2).
 
 Windows are whole minutes of UTC. Within a process we count ourselves: the ``limits`` library takes 2.4 µs a count and 2.7 µs more
 to tell what is left, and a single POST has two limits; a ``Counter`` takes 0.2 µs. Replicas add up in a shared store, behind the
@@ -8,6 +9,7 @@ requests (ops/shared_limits.py).
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Flag, auto
 from math import ceil
 from typing import NoReturn
 
@@ -25,6 +27,14 @@ NO_LIMIT = 1_000_000_000
 """``X-RateLimit-Limit`` and ``-Remaining`` where nothing limits the caller."""
 MINUTE_MICROS = 60_000_000
 _MAX_HOLDERS = 100_000
+
+
+class Badge(Flag):
+    """The parts of the dashboard that a token opens."""
+
+    NONE = 0
+    COMPANIES = auto()
+    ADMIN = auto()
 
 
 class Counter:
@@ -92,7 +102,7 @@ class Table:
 class Visit:
     """One request: from where, by whom, and the counters of the limits that hold for it (``None``: no limit)."""
 
-    __slots__ = ("address", "caller", "events", "minute", "requests", "taken")
+    __slots__ = ("address", "badge", "caller", "events", "minute", "requests", "taken")
 
     def __init__(self, address: str) -> None:
         self.address = address
@@ -102,6 +112,8 @@ class Visit:
         self.events: Counter | None = None
         self.taken = 0
         """Events counted for it."""
+        self.badge = Badge.NONE
+        """Where the dashboard's token that it carries is good."""
 
     def watch_operations(self, used: int, limit: int, minute: int) -> None:
         """Make the management operations of its company, which Postgres counts, a part of what the answer tells.
@@ -119,14 +131,14 @@ class Limits:
         """``ip_requests_per_minute`` 0: addresses have no limit."""
         self._per_address = ip_requests_per_minute
         self._micros = clock.micros
-        self._refused = {name: metrics.rate_limited.labels(name).inc for name in ("key", "events", "address")}
-        self._keys, self._companies, self._addresses = Table("key"), Table("events"), Table("address")
+        self._refused = {name: metrics.rate_limited.labels(name).inc for name in ("key", "events", "address", "user")}
+        self._keys, self._companies, self._addresses, self._users = Table("key"), Table("events"), Table("address"), Table("user")
         self._reset = (-1, (b"", b""))
 
     @property
     def tables(self) -> tuple[Table, ...]:
         """All counters, to be added up with other processes'."""
-        return self._keys, self._companies, self._addresses
+        return self._keys, self._companies, self._addresses, self._users
 
     def request(self, visit: Visit, caller: Principal) -> None:
         """Count a request of a good key. Raises ``RateLimited``."""
@@ -139,6 +151,16 @@ class Limits:
         visit.requests = counter = self._keys.of(caller.key_id, limit, minute)
         if counter.used + counter.elsewhere >= limit:
             self._refuse("key", f"This key may make {limit:,} requests a minute.")
+        counter.used += 1
+
+    def request_of_user(self, visit: Visit, user: str, limit: int) -> None:
+        """Count a request of a user of the dashboard, for one company; ``limit`` 0: none. Raises ``RateLimited``."""
+        visit.minute = minute = self._micros() // MINUTE_MICROS
+        visit.requests = counter = self._users.of(user, limit, minute) if limit else None
+        if counter is None:
+            return
+        if not counter.left:
+            self._refuse("user", f"A user may make {limit:,} requests a minute for one company.")
         counter.used += 1
 
     def watch_events(self, visit: Visit, caller: Principal) -> None:

@@ -126,7 +126,7 @@ class Metrics:
     def _auth_and_api(self, to: CollectorRegistry) -> None:
         self.rate_limited = Counter(
             "hyrelog_auth_limited_requests",
-            "How many requests were refused by which limit (key, events, address)?",
+            "How many requests were refused by which limit (key, events, address, user)?",
             ("limit",),
             registry=to,
         )
@@ -256,6 +256,12 @@ class Metrics:
         self.expired = Counter("hyrelog_archive_expired_parts", "How many archived parts were removed?", region, registry=to)
         self.expiry_locked = Gauge(
             "hyrelog_archive_locked_parts", "How many parts are past their retention and kept by Object Lock?", region, registry=to
+        )
+        self.restore_requests = Gauge(
+            "hyrelog_archive_restore_requests", "How many restore requests are not over, by their state?", (*region, "state"), registry=to
+        )
+        self.restores_late = Gauge(
+            "hyrelog_archive_late_restores", "How many does the store take twice as long for as their tier should?", region, registry=to
         )
 
     def _jobs(self, to: CollectorRegistry) -> None:

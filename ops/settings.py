@@ -14,6 +14,7 @@ from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from ops.addresses import Exemption, Network, exemption, network
+from ops.aws import is_aws
 from ops.schedule import Schedule
 from schemas.topics import REGIONS, Region
 
@@ -89,6 +90,14 @@ class Settings(DatabaseSettings):
     api_key_secret_previous: Secret | None = Field(default=None, description="Accepted beside the current one while keys are rotated over.")
     internal_token: Secret = Field(description="Value of the x-internal-token header of /internal/*.")
     internal_token_previous: Secret | None = None
+    dashboard_service_token: Secret | None = Field(
+        default=None, description="Value of the x-dashboard-token header of /dashboard/*; unset, nobody gets in there."
+    )
+    dashboard_service_token_previous: Secret | None = None
+    dashboard_admin_token: Secret | None = Field(
+        default=None, description="The same of /dashboard/admin/*: when set, the only one that is good there, and good for nothing else."
+    )
+    dashboard_admin_token_previous: Secret | None = None
     cursor_secret: Secret = Field(description="HMAC key of the query cursors.")
     cursor_secret_previous: Secret | None = None
     idempotency_secret: Secret = Field(description="HMAC key under which the contents of events with an idempotency key are compared.")
@@ -122,6 +131,9 @@ class Settings(DatabaseSettings):
     # --- limits ------------------------------------------------------------------------------
     ip_requests_per_minute: int = Field(
         default=600, ge=0, description="Requests without a good key that an address may make (a /64 in IPv6); 0 switches it off."
+    )
+    dashboard_requests_per_minute: int = Field(
+        default=600, ge=0, description="Requests that a user of the dashboard may make for one company; 0 switches it off."
     )
     rate_limit_store_url: Secret | None = Field(
         default=None, description="redis://… or valkey://… where replicas count together; unset, each process counts alone."
@@ -235,6 +247,11 @@ class Settings(DatabaseSettings):
     s3_force_path_style: bool = Field(
         default=False, description="Bucket in the path instead of the host name, as stores other than AWS want it."
     )
+    restore_simulated_seconds: float | None = Field(
+        default=None,
+        ge=0,
+        description="Simulates cold storage on a store that has none: restoring an archive takes so long. Unset: it is S3's own.",
+    )
     s3_bucket_us: str | None = Field(default=None, description="Bucket of the US region's archives and exports.")
     s3_bucket_eu: str | None = None
     s3_bucket_uk: str | None = None
@@ -297,6 +314,8 @@ class Settings(DatabaseSettings):
                 _check_secret(name.upper(), secret)
         if not self.regions:
             raise ValueError("REGIONS names no region")
+        if self.restore_simulated_seconds is not None and is_aws(self.s3_endpoint):
+            raise ValueError("RESTORE_SIMULATED_SECONDS is for stores other than AWS, which S3_ENDPOINT names")
         return self
 
     def secrets(self, name: str) -> tuple[bytes, ...]:

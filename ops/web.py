@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ops import log
+from ops.dashboard_door import Doors
 from ops.door import Door
 from ops.limits import RateHeaders
 from ops.metrics import Metrics
@@ -106,7 +107,7 @@ def is_open(path: str) -> bool:
 
 async def _turned_away(scope: Scope, state: MutableMapping[str, Any], exchange: _Exchange) -> bool:
     """Judge the visit, for the handlers to see, and answer it when it is one too many. Without a door in the state all may pass."""
-    door: Door | None = state.get("door")
+    door: Door | Doors | None = state.get("door")
     if door is None or is_open(scope["path"]):
         return False
     visit, problem = await door.enter(scope)

@@ -14,10 +14,17 @@ HEX_32: Final = "^[0-9a-f]{32}$"
 WORKSPACE_KEY: Final[Json] = {"WorkspaceKey": []}
 COMPANY_KEY: Final[Json] = {"CompanyKey": []}
 INTERNAL_TOKEN: Final[Json] = {"InternalToken": []}
+DASHBOARD_TOKEN: Final[Json] = {"DashboardToken": []}
 SECURITY_SCHEMES: Final[Json] = {
     "WorkspaceKey": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer hlk_{region}_ws_…`: one workspace."},
     "CompanyKey": {"type": "http", "scheme": "bearer", "description": "`Authorization: Bearer hlk_{region}_co_…`: all its workspaces."},
     "InternalToken": {"type": "apiKey", "in": "header", "name": "x-internal-token", "description": "The operator's INTERNAL_TOKEN."},
+    "DashboardToken": {
+        "type": "apiKey",
+        "in": "header",
+        "name": "x-dashboard-token",
+        "description": "DASHBOARD_SERVICE_TOKEN; on `/dashboard/admin/*` DASHBOARD_ADMIN_TOKEN, where there is one.",
+    },
 }
 
 ERROR: Final[Json] = {

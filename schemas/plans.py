@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, Self, TypeGuard
+from typing import Any, Literal, Self, TypeGuard, get_args
 
 PlanName = Literal["FREE", "STARTER", "GROWTH", "ENTERPRISE"]
+PLANS: tuple[PlanName, ...] = get_args(PlanName)
 
 _CATEGORIES = """
 access account admin api auth billing compliance config data deployment export file integration network notification

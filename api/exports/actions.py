@@ -124,7 +124,8 @@ class Exports:
         """Say that a download is alive and how many rows it has come to."""
         place = (caller.company_id, started.job.id, started.id)
         async with self._acting(caller, "beat") as connection:
-            has_key: bool | None = await connection.fetchval(self._sql["beat"], *place, rows, caller.key_id)
+            key_id = None if caller.user is not None else caller.key_id
+            has_key: bool | None = await connection.fetchval(self._sql["beat"], *place, rows, key_id)
         if has_key is None:
             return Pulse.SUPERSEDED
         return Pulse.GOES_ON if has_key else Pulse.KEY_ENDED

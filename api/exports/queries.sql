@@ -54,7 +54,7 @@ FROM export_scope s
 JOIN chain_floor f ON f.workspace_id = s.workspace_id
 JOIN archive_range r ON r.workspace_id = s.workspace_id AND r.from_seq <= least(s.to_seq, f.seq) AND r.to_seq >= s.from_seq
 JOIN archive_part p ON p.id = r.part_id
-WHERE s.export_id = $2 AND s.company_id = $1 AND p.is_cold_archived AND (p.restored_until IS NULL OR p.restored_until <= $3::timestamptz)
+WHERE s.export_id = $2 AND s.company_id = $1 AND CASE WHEN p.restored_until IS NULL THEN p.is_cold_archived ELSE p.restored_until <= $3::timestamptz END
   AND p.occurred_to >= $4::timestamptz AND p.occurred_from < $5::timestamptz
   AND ($6::timestamptz IS NULL OR p.received_to >= $6) AND ($7::timestamptz IS NULL OR p.received_from < $7)
 ORDER BY p.id
@@ -110,10 +110,11 @@ UPDATE export_job SET run = $3, heartbeat_at = now(), started_at = $4::timestamp
 WHERE company_id = $1 AND id = $2
 
 -- name: beat
--- The download $3 is alive; nothing is returned once it was cancelled or another one took its place. And whether its key $5 is still good.
+-- The download $3 is alive; nothing is returned once it was cancelled or another one took its place. And whether its key $5 is still good; null: a user of
+-- the dashboard, who has none.
 UPDATE export_job SET heartbeat_at = now(), rows = CASE WHEN state = 'SUCCEEDED' THEN rows ELSE $4 END
 WHERE company_id = $1 AND id = $2 AND run = $3
-RETURNING EXISTS (
+RETURNING $5::uuid IS NULL OR EXISTS (
   SELECT FROM api_key k
   WHERE k.id = $5 AND k.company_id = $1 AND k.revoked_at IS NULL AND (k.expires_at IS NULL OR k.expires_at > now())
 ) AS has_key

@@ -80,6 +80,12 @@ class Webhooks:
             raise NotFound
         return [to_webhook(row) for row in rows if row["id"] is not None]
 
+    async def of_company(self, caller: Principal, workspace_id: str | None, after: str, limit: int) -> Sequence[Webhook]:
+        """Up to ``limit`` endpoints with an id above ``after``, of all workspaces or of one; none of another company's workspace."""
+        async with self._store.reading_for(caller, "webhooks_of_company") as connection:
+            rows = await connection.fetch(self._sql["webhooks_of_company"], caller.company_id, workspace_id, after, limit)
+        return [to_webhook(row) for row in rows]
+
     async def create(self, act: Act, workspace_id: str, project_id: str | None, terms: Terms) -> NewSecret:
         """A new endpoint. Raises ``ValidationFailed``, ``WorkspaceArchived``, ``PlanRestricted``, ``PlanLimitExceeded``."""
         self._check_url(terms.url)

@@ -49,6 +49,20 @@ FROM webhook h LEFT JOIN LATERAL (
 ) r ON true
 WHERE h.id = $1 AND h.company_id = $2
 
+-- name: webhooks_of_company
+-- A page of a company's endpoints in the order of their ids, of all workspaces or of one.
+SELECT h.id, h.workspace_id, h.project_id, h.url, h.events, h.filters, h.description, h.enabled, h.disabled_reason, h.disabled_at,
+  h.failing_since, h.previous_until, h.created_at, h.updated_at, h.deleted_at,
+  r.id AS replay_id, r.state, r.events AS replayed, r.created_at AS replay_created_at, r.finished_at
+FROM webhook h
+LEFT JOIN LATERAL (
+  SELECT id, state, events, created_at, finished_at FROM webhook_replay
+  WHERE webhook_id = h.id AND company_id = $1 ORDER BY created_at DESC LIMIT 1
+) r ON true
+WHERE h.company_id = $1 AND ($2::uuid IS NULL OR h.workspace_id = $2) AND h.deleted_at IS NULL AND h.id > $3
+ORDER BY h.id
+LIMIT $4
+
 -- name: webhooks_of_workspace
 -- A page of a workspace's endpoints in the order of their ids; one row of nulls when there are none, none when it is not the company's.
 SELECT h.id, h.workspace_id, h.project_id, h.url, h.events, h.filters, h.description, h.enabled, h.disabled_reason, h.disabled_at,

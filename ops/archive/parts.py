@@ -39,8 +39,13 @@ class Part:
         return keys_key_of(self.key)
 
     def can_be_read(self, now: int) -> bool:
-        """Whether it is warm, or was restored for long enough."""
-        return not self.is_cold or (self.restored_until is not None and self.restored_until > now)
+        """Whether it is warm, or restored and that is not over."""
+        return is_readable(now, is_cold=self.is_cold, restored_until=self.restored_until)
+
+
+def is_readable(now: int, *, is_cold: bool, restored_until: int | None) -> bool:
+    """Whether a part can be read at that time. When a restoration is over, that is at once, whenever its row is tidied up."""
+    return not is_cold if restored_until is None else restored_until > now
 
 
 def to_part(row: Row) -> Part:

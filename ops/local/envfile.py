@@ -19,6 +19,8 @@ _POSTMAN_NAMES = {
     "HYRELOG_WORKSPACE_KEY": "workspaceKey",
     "HYRELOG_COMPANY_KEY": "companyKey",
     "HYRELOG_INTERNAL_TOKEN": "internalToken",
+    "HYRELOG_DASHBOARD_TOKEN": "dashboardToken",
+    "HYRELOG_COMPANY_ID": "companyId",
     "HYRELOG_WORKSPACE_ID": "workspaceId",
     "HYRELOG_PROJECT_ID": "projectId",
 }
@@ -56,6 +58,7 @@ def _values(state: State, tenant: Tenant) -> dict[str, str]:
         "HYRELOG_WORKSPACE_KEY": make_key(tenant.region, Scope.WORKSPACE, demo_entropy(state, Scope.WORKSPACE)),
         "HYRELOG_PROJECT_ID": str(workspace.project_id),
         "HYRELOG_INTERNAL_TOKEN": state.secret("internal_token"),
+        "HYRELOG_DASHBOARD_TOKEN": state.secret("dashboard_service_token"),
         "HYRELOG_KAFKA": f"127.0.0.1:{state.port('kafka')}",
         **{f"HYRELOG_DATABASE_URL_{each}": database_url(state, Role.AUDITOR, database_name(each)) for each in REGIONS},
         **{f"HYRELOG_SUPERUSER_URL_{each}": database_url(state, Role.SUPERUSER, database_name(each)) for each in REGIONS},

@@ -16,8 +16,8 @@ from schemas.topics import REGIONS, Region
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 _TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG")
-# What a stack's webhooks and tails may be told otherwise, by whoever starts it.
-_TUNING = {"EGRESS_ALLOW": "127.0.0.1:3001"} | dict.fromkeys(
+# What a stack's webhooks, tails and restorations may be told otherwise, by whoever starts it. Its store has no cold storage of its own.
+_TUNING = {"EGRESS_ALLOW": "127.0.0.1:3001", "RESTORE_SIMULATED_SECONDS": "120"} | dict.fromkeys(
     ("WEBHOOK_RETRY_SECONDS", "WEBHOOK_TIMEOUT_SECONDS", "WEBHOOK_LEASE_SECONDS", "WEBHOOK_FAILING_SECONDS", "TAIL_LIFETIME_SECONDS")
 )
 _INHERITED = (
@@ -35,8 +35,16 @@ _INHERITED = (
     *_TUNING,
 )
 # The stack listens on this machine alone, and its company's plan has no limits either: load can be tried on it.
-_LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0"}
-_SECRETS = ("API_KEY_SECRET", "INTERNAL_TOKEN", "CURSOR_SECRET", "IDEMPOTENCY_SECRET", "WEBHOOK_SECRET_ENCRYPTION_KEY", "ARCHIVE_KEY")
+_LIMITS_OFF = {"IP_REQUESTS_PER_MINUTE": "0", "DASHBOARD_REQUESTS_PER_MINUTE": "0"}
+_SECRETS = (
+    "API_KEY_SECRET",
+    "INTERNAL_TOKEN",
+    "DASHBOARD_SERVICE_TOKEN",
+    "CURSOR_SECRET",
+    "IDEMPOTENCY_SECRET",
+    "WEBHOOK_SECRET_ENCRYPTION_KEY",
+    "ARCHIVE_KEY",
+)
 
 
 class Role(StrEnum):

@@ -238,6 +238,14 @@ def _retention(of: Metrics) -> Iterator[Alert]:
         "Workspaces of {{ $labels.region }} are not purged any further: rows, tiles or archive are not what they should be",
         "purge-refused",
     )
+    yield Alert(
+        "HyrelogRestoreLate",
+        f"{level(of.restores_late, 'region')} > 0",
+        "0m",
+        WARNING,
+        "Restorations of {{ $labels.region }} take twice as long as they should",
+        "restore-late",
+    )
 
 
 def _archive(of: Metrics) -> Iterator[Alert]:

@@ -26,6 +26,10 @@ class Cold(Exception):
     """The object is archived by the store itself, and can't be read before it is restored."""
 
 
+class Warm(Exception):
+    """The object is not archived by the store: there is nothing to restore, it can be read."""
+
+
 class Denied(PermissionError):
     """Our keys may not do that."""
 

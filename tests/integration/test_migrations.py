@@ -22,7 +22,7 @@ _CHANGES = ("UPDATE {} SET received_at = now()", "DELETE FROM {}", "TRUNCATE {}"
 _READERS = (Role.INGEST, Role.API, Role.AUDITOR)
 _WRITES = {
     "company": "INSERT INTO company (id, name, plan) VALUES (uuidv7(), 'x', 'FREE')",
-    "api_key": "UPDATE api_key SET revoked_at = NULL",
+    "api_key": "UPDATE api_key SET name = name",
     "chain_head": "UPDATE chain_head SET seq = seq",
     "source": "UPDATE source SET next_offset = next_offset",
     "events": "INSERT INTO events (seq) VALUES (1)",

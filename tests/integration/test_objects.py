@@ -1,4 +1,6 @@
-"""The object store's door, against the local store and moto's server; and the tests' store in memory, where it claims to be like them."""
+"""The object store's door, against the local store, plain and with a simulated Glacier, and moto's server; and the tests' store in memory,
+where it claims to be like them.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from tests.support.objects import moto_settings, settings_of_nothing
 from tests.support.stack import LocalStack
 
 LONG_FROM_NOW = 4_102_444_800_000_000  # 2100-01-01 UTC
-REAL = ("local", "moto")
+REAL = ("local", "moto", "simulated")
 
 
 @pytest.fixture(scope="module")
@@ -29,9 +31,11 @@ def moto(servers: LocalStack) -> Iterator[Settings]:
 
 @pytest.fixture(scope="module")
 def stores(servers: LocalStack, moto: Settings) -> dict[str, ObjectStore]:
+    local = servers.settings(Role.SCHEDULER)
     return {
-        "local": ObjectStore.of(servers.settings(Role.SCHEDULER), Region.US),
+        "local": ObjectStore.of(local.model_copy(update={"restore_simulated_seconds": None}), Region.US),
         "moto": ObjectStore.of(moto, Region.US),
+        "simulated": ObjectStore.of(local, Region.US),
         "memory": MemoryStore(),
     }
 
@@ -260,8 +264,8 @@ def test_an_upload_finished_by_a_try_whose_answer_was_lost_is_there(real: Object
 
 
 def test_a_cold_object_is_not_read(stores: dict[str, ObjectStore], key: str) -> None:
-    """Only moto has cold classes: the local store reads everything at once."""
-    for store in (stores["moto"], stores["memory"]):
+    """The local store by itself has no cold classes: it reads everything at once."""
+    for store in (stores["moto"], stores["simulated"], stores["memory"]):
         store.put_new(key, b"cold", storage_class="GLACIER")
         head = store.head(key)
         assert head is not None

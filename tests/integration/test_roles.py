@@ -16,6 +16,7 @@ from tests.support.stack import LocalStack
 
 _PAGE = Path(__file__).parents[2] / "ops/docs/tenancy.md"
 _TENANTS = "hyrelog_api"
+_AUDIT_READER = ("hyrelog_dashboard", "events")
 _GRANTS = """
     SELECT r.rolname, c.relname, a.privilege_type, NULL
     FROM pg_class c CROSS JOIN aclexplode(c.relacl) a JOIN pg_roles r ON r.oid = a.grantee
@@ -84,6 +85,15 @@ def _rights(grants: list[TupleRow]) -> str:
     return ", ".join(f"{right} ({', '.join(names)})" if names else right for right, names in columns.items())
 
 
+def _whose(role: str, table: str, is_walled: bool, has_policy: bool) -> str:
+    """Which rows of a table a role sees."""
+    if not is_walled:
+        return "all"
+    if not has_policy:
+        return "none"
+    return "its tenant's" if role == _TENANTS else "the audit's" if (role, table) == _AUDIT_READER else "all"
+
+
 def test_the_page_lists_each_roles_rights_on_each_table(database: psycopg.Connection) -> None:
     walled = {table for (table,) in database.execute("SELECT relname FROM pg_class WHERE relforcerowsecurity")}
     everybody = {(role, table) for role, table, *_ in database.execute(_POLICIES)}
@@ -92,8 +102,7 @@ def test_the_page_lists_each_roles_rights_on_each_table(database: psycopg.Connec
         grants[row[0], row[1]].append(row)
     expected = set()
     for (role, table), rights in grants.items():
-        whose = "all" if table not in walled else "its tenant's" if role == _TENANTS else "all"
-        expected.add((role, table, whose if table not in walled or (role, table) in everybody else "none", _rights(rights)))
+        expected.add((role, table, _whose(role, table, table in walled, (role, table) in everybody), _rights(rights)))
     assert _rows("Rights", 4) == expected
 
 
@@ -107,8 +116,11 @@ def test_nothing_is_granted_to_everybody(database: psycopg.Connection) -> None:
 
 
 def test_only_tenants_have_policies_that_ask_who_they_are(database: psycopg.Connection) -> None:
-    """And theirs all do; every other role's policy is for all rows, and listed."""
+    """And theirs all do; every other role's policy is for all rows, and listed. But who reads the audit sees no other events."""
     for role, table, name, qual, check in database.execute(_POLICIES):
+        if (role, table) == _AUDIT_READER:
+            assert "kind = 'AUDIT'" in qual
+            continue
         asks = all("tenant_company()" in part for part in (qual, check) if part is not None)
         assert asks == (role == _TENANTS), (table, name)
         assert asks or {qual, check} - {None} == {"true"}

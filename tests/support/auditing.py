@@ -23,7 +23,7 @@ Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Found = list[tuple[str, int, str]]
 LENGTH = 6
 DAY = date(2026, 1, 1)
-EMPTY = "TRUNCATE events, chain_head, chain_floor, archive_range, archive_part, source"
+EMPTY = "TRUNCATE events, chain_head, chain_floor, restore_request, archive_range, archive_part, source"
 
 
 @dataclass

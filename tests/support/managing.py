@@ -28,6 +28,8 @@ class Told:
     target: Any
     metadata: Any
     context: Any
+    position: int = 0
+    """Its place among all entries of the region."""
 
 
 async def bind(superuser: Database, tenant: Tenant, networks: tuple[str, ...] = LOOPBACK) -> None:
@@ -50,17 +52,18 @@ async def operator(superuser: Database) -> UUID:
 
 async def told(superuser: Database, company_id: UUID) -> list[Told]:
     """The company's entries that wait in the outbox, oldest first."""
-    rows = await superuser.fetch("SELECT event_id, record FROM audit_outbox WHERE company_id = $1 ORDER BY position", company_id)
-    return [_told(row["record"], row["event_id"]) for row in rows]
+    rows = await superuser.fetch("SELECT event_id, record, position FROM audit_outbox WHERE company_id = $1 ORDER BY position", company_id)
+    return [_told(row["record"], row["event_id"], row["position"]) for row in rows]
 
 
-def _told(record: bytes, event_id: UUID) -> Told:
+def _told(record: bytes, event_id: UUID, position: int) -> Told:
     (event,) = open_envelope(record).events
     assert event.id_text == str(event_id)
     found = dict(zip(FIELDS, event.fields, strict=True))
     groups = {name: _value(found[name]) for name in ("actor", "resource", "metadata", "context")}
     action, outcome = ((found[name] or b"").decode() for name in ("action", "outcome"))
-    return Told(action, outcome, event.trace_id.hex(), groups["actor"], groups["resource"], groups["metadata"], groups["context"])
+    actor, target, metadata, context = (groups[name] for name in ("actor", "resource", "metadata", "context"))
+    return Told(action, outcome, event.trace_id.hex(), actor, target, metadata, context, position)
 
 
 def _value(group: bytes | None) -> Any:

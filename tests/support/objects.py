@@ -19,7 +19,7 @@ def moto_settings(settings: Settings) -> Iterator[Settings]:
     server.start()
     try:
         host, port = server.get_host_and_port()
-        moved = settings.model_copy(update={"s3_endpoint": f"http://{host}:{port}"})
+        moved = settings.model_copy(update={"s3_endpoint": f"http://{host}:{port}", "restore_simulated_seconds": None})
         # What earlier servers of this process had, this one has too.
         with urlopen(Request(f"{moved.s3_endpoint}/moto-api/reset", method="POST")):
             ensure_buckets(moved)
@@ -30,4 +30,4 @@ def moto_settings(settings: Settings) -> Iterator[Settings]:
 
 def settings_of_nothing(settings: Settings) -> Settings:
     """The same with a store that nobody runs."""
-    return settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1"})
+    return settings.model_copy(update={"s3_endpoint": "http://127.0.0.1:1", "restore_simulated_seconds": None})

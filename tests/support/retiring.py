@@ -21,7 +21,7 @@ from ops.local.environment import Role
 from ops.metrics import Metrics
 from ops.objects import Lock, ObjectStore
 from ops.tiles import Tree, read_tiles
-from schemas.archive import events_key, keys_key
+from schemas.archive import COLD_TAG, events_key, keys_key
 from schemas.event import StoredEvent
 from schemas.retention import DAY_MICROS
 from schemas.topics import Region
@@ -36,7 +36,7 @@ DAY = date(2026, 1, 1)
 HOT_UNTIL = BASE_TIME + 90 * DAY_MICROS
 ARCHIVE_UNTIL = BASE_TIME + 365 * DAY_MICROS
 EMPTY = (
-    "TRUNCATE archive_range, archive_part, chain_floor, chain_head, events, event_key, event_alias, search, search_dead, "
+    "TRUNCATE restore_request, archive_range, archive_part, chain_floor, chain_head, events, event_key, event_alias, search, search_dead, "
     "webhook_head, source, audit_outbox"
 )
 
@@ -135,7 +135,8 @@ class Retiring:
         row: dict[str, Any] = {"id": part_id, "company_id": self.company_id, "archive_day": DAY, "part": number, "row_count": 1}
         row |= {"archive_until": ARCHIVE_UNTIL, "marked_at": BASE_TIME}
         if archived:
-            self.objects.put_new(key, body, lock=lock)
+            days = columns.get("cold_after_days")
+            self.objects.put_new(key, body, tags={COLD_TAG: str(days)} if days else {}, lock=lock)
             self.objects.put_new(keys_key(self.company_id, DAY, number), b"salts")
             row |= {"archived_at": BASE_TIME, "key": key, "sha256": sha256(body).digest(), "content_sha256": bytes(32), "blocks": b""}
             row |= {"size": len(body), "keys_size": 5} | dict.fromkeys(("occurred_from", "occurred_to"), BASE_TIME)

@@ -59,3 +59,42 @@ def test_a_key_that_encrypts_is_64_digits_of_a_kind(name: str, key: str) -> None
 def test_pauses_and_ports_are_lists() -> None:
     found = settings(webhook_retry_seconds="0.5,1", egress_ports="443, 8443")
     assert (found.webhook_retry_seconds, found.egress_ports) == ((0.5, 1.0), (443, 8443))
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        None,
+        "",
+        "https://s3.amazonaws.com",
+        "https://s3.eu-west-1.amazonaws.com",
+        "https://S3.US-EAST-1.AMAZONAWS.COM",
+        "https://s3.amazonaws.com.",
+        "https://s3.amazonaws.com:443/",
+        "http://s3.amazonaws.com:80",
+        "https://bucket.s3.amazonaws.com/path",
+        "https://user@s3.amazonaws.com",
+        "https://bucket.vpce-0a1b2c3d-4e5f.s3.us-east-1.vpce.amazonaws.com",
+        "https://s3.dualstack.ap-southeast-2.amazonaws.com",
+        "https://s3.us-east-1.api.aws",
+        "https://s3.cn-north-1.amazonaws.com.cn",
+        "https://s3-fips.us-gov-west-1.amazonaws.com",
+        "https://s3.eusc-de-east-1.amazonaws.eu",
+        "https://s3\uff0eamazonaws\u3002com",
+        "https://s3%2eamazonaws%2ecom",
+        "https://amazonaws.com",
+        "s3.amazonaws.com",
+        "https://",
+        "https://[",
+    ],
+)
+def test_nothing_is_simulated_at_aws(endpoint: str | None) -> None:
+    """Archives there would be called restored that nobody fetched."""
+    with pytest.raises(ValidationError, match="RESTORE_SIMULATED_SECONDS"):
+        settings(s3_endpoint=endpoint, restore_simulated_seconds=120)
+    assert settings(s3_endpoint=endpoint).restore_simulated_seconds is None
+
+
+@pytest.mark.parametrize("endpoint", ["http://127.0.0.1:7070", "https://s3.example", "http://[::1]:9000", "https://amazonaws.com.example"])
+def test_elsewhere_it_may_be(endpoint: str) -> None:
+    assert settings(s3_endpoint=endpoint, restore_simulated_seconds="120").restore_simulated_seconds == 120

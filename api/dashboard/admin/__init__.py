@@ -1,0 +1,1 @@
+"""``/dashboard/admin/*``: what the operator's people do about companies, in all regions."""

@@ -1,0 +1,1 @@
+"""Requests to have cold archives restored: asking, deciding, reading (ops/docs/restore.md)."""
