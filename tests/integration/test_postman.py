@@ -30,6 +30,8 @@ def environment(stack: LocalStack, tmp_path: Path) -> Path:
         "HYRELOG_WORKSPACE_KEY": workspace.key or "",
         "HYRELOG_COMPANY_KEY": tenant.key or "",
         "HYRELOG_INTERNAL_TOKEN": stack.internal_token,
+        "HYRELOG_DASHBOARD_TOKEN": stack.dashboard_token,
+        "HYRELOG_COMPANY_ID": str(tenant.id),
         "HYRELOG_WORKSPACE_ID": str(workspace.id),
         "HYRELOG_PROJECT_ID": str(workspace.project_id),
     }
