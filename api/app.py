@@ -17,10 +17,12 @@ from api import docs, events, keys, parameters, rejections, schemas, usage, work
 from api.archived import Archived
 from api.context import Parts
 from api.cursor import Cursors
-from api.dashboard import own, shared
+from api.dashboard import own, restores, shared
 from api.dashboard.admin import companies as admin_companies
+from api.dashboard.admin import restores as admin_restores
 from api.dashboard.admin.operator import Operator
 from api.dashboard.directory import Directory
+from api.dashboard.restoring import Restores
 from api.dashboard.tenants import Tenants
 from api.exports import routes as exports
 from api.exports.actions import Exports
@@ -74,8 +76,12 @@ _ROUTERS = (
     own.reading,
     own.acting,
     shared.router(),
+    restores.reading,
+    restores.acting,
     admin_companies.reading,
     admin_companies.acting,
+    admin_restores.reading,
+    admin_restores.acting,
 )
 
 
@@ -133,6 +139,7 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
     archive_threads = ThreadPoolExecutor(_ARCHIVE_THREADS, "archive")
     stack.callback(archive_threads.shutdown, wait=False, cancel_futures=True)
     exports_of = Exports(store, management, settings.export_downloads_per_company)
+    operator = Operator(settings, store)
     parts = Parts(
         store=store,
         finder=Finder(store),
@@ -146,7 +153,8 @@ async def _open(settings: Settings, metrics: Metrics, stack: AsyncExitStack, sto
         downloads=Downloads(exports_of, Source(store, Archives(objects, data_keys, archive_threads)), stopping, metrics),
         directory=Directory(store),
         tenants=Tenants(store, management),
-        operator=Operator(settings, store),
+        operator=operator,
+        restores=Restores(store, management, operator),
         tails=open_tails(settings, store, key_pools, stopping=stopping, clock=clock, metrics=metrics, stack=stack),
         key_secrets=settings.secrets("api_key_secret"),
         regions=settings.regions,

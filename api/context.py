@@ -12,6 +12,7 @@ from api.archived import Archived
 from api.cursor import Cursors
 from api.dashboard.admin.operator import Operator
 from api.dashboard.directory import Directory
+from api.dashboard.restoring import Restores
 from api.dashboard.tenants import Tenants
 from api.exports.actions import Exports
 from api.exports.downloads import Downloads
@@ -47,6 +48,7 @@ class Parts:
     directory: Directory
     tenants: Tenants
     operator: Operator
+    restores: Restores
     key_secrets: tuple[bytes, ...]
     """Under which keys are looked up."""
     regions: tuple[Region, ...]

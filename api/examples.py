@@ -25,6 +25,7 @@ from api.story import (
     POSITION,
     PROJECT,
     RECEIVED,
+    RESTORE,
     USER,
     USERS_EMAIL,
     WEBHOOK,
@@ -146,6 +147,7 @@ _PATH_IDS = {
     "webhook": WEBHOOK,
     "export": exports.EXPORT,
     "company": COMPANY,
+    "restore-request": RESTORE,
 }
 
 

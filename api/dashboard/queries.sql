@@ -18,3 +18,11 @@ UPDATE workspace SET archived_at = $3::timestamptz WHERE id = $1 AND company_id 
 -- name: insert_project
 -- A new project of a workspace.
 INSERT INTO project (id, company_id, workspace_id, name, created_at) VALUES ($1, $2, $3, $4, $5::timestamptz)
+
+-- name: archives
+-- A page of the company's archives, the newest first, from in front of an id; neither those that are not written yet nor what has expired.
+SELECT id, archive_day, part, key, row_count, size, archived_at, verified_at, archive_until, is_cold_archived, restored_until
+FROM archive_part
+WHERE company_id = $1 AND id < $2 AND archived_at IS NOT NULL AND expiring_at IS NULL
+ORDER BY id DESC
+LIMIT $3

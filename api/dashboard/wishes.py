@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -10,6 +10,7 @@ from api.body import Body, Listed
 from api.keys import MAX_NETWORKS, KeyWish
 from api.parameters import ListQuery, WorkspaceId
 from api.webhooks.wishes import Id, WebhookWish
+from schemas.restore import DEFAULT_DAYS, LEAST_DAYS, MOST_DAYS, State
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="For people.")]
 
@@ -49,3 +50,17 @@ class PlacedQuery(ListQuery):
     """What a list of what workspaces have takes."""
 
     workspace_id: WorkspaceId = Field(None, alias="workspaceId")
+
+
+class RestoreWish(Body):
+    """Which archive is to be restored, how fast, and for how long."""
+
+    archive_id: Id = Field(description="A cold archive of the company.")
+    tier: Literal["EXPEDITED", "STANDARD", "BULK"] = Field("STANDARD", description="EXPEDITED: minutes, STANDARD: hours, BULK: half a day.")
+    days: int = Field(DEFAULT_DAYS, ge=LEAST_DAYS, le=MOST_DAYS, description="How long it is to be readable.")
+
+
+class RestoreQuery(ListQuery):
+    """What a list of restore requests takes."""
+
+    status: State | None = Field(None, description="Requests in this state.")

@@ -101,6 +101,13 @@ COMPANIES: dict[Route, list[Line]] = {
     ("GET", "/dashboard/exports/{id}/manifest"): [_path("/exports/{export}/manifest", 409)],
     ("GET", "/dashboard/exports/{id}/download"): [_path("/exports/{export}/download", shows=True)],
     ("POST", "/dashboard/exports/{id}/cancel"): [_path("/exports/{export}/cancel")],
+    ("GET", "/dashboard/archives"): [_list("/archives")],
+    ("GET", "/dashboard/restore-requests"): [_list("/restore-requests"), _list("/restore-requests?status=PENDING")],
+    ("POST", "/dashboard/restore-requests"): [
+        _path("/restore-requests", 201, 400, body=lambda home: {"archiveId": home.archive_id, "tier": "BULK"})
+    ],
+    ("GET", "/dashboard/restore-requests/{id}"): [_path("/restore-requests/{restore}", shows=True)],
+    ("DELETE", "/dashboard/restore-requests/{id}"): [_path("/restore-requests/{restore}")],
 }
 """Of the company-scoped routes."""
 ADMINS: dict[Route, list[Line]] = {
@@ -117,6 +124,13 @@ ADMINS: dict[Route, list[Line]] = {
     ],
     ("GET", "/dashboard/admin/plans"): [_list("/admin/plans")],
     ("GET", "/dashboard/admin/audit-logs"): [_list("/admin/audit-logs")],
+    ("GET", "/dashboard/admin/restore-requests"): [_list("/admin/restore-requests?companyId={company}")],
+    ("GET", "/dashboard/admin/restore-requests/{id}"): [_list("/admin/restore-requests/{restore}")],
+    ("POST", "/dashboard/admin/restore-requests/{id}/approve"): [_list("/admin/restore-requests/{restore}/approve")],
+    ("POST", "/dashboard/admin/restore-requests/{id}/reject"): [
+        _path("/admin/restore-requests/{restore}/reject", body=lambda _: {"reason": "Not needed."})
+    ],
+    ("POST", "/dashboard/admin/restore-requests/{id}/cancel"): [_path("/admin/restore-requests/{restore}/cancel", body=lambda _: {})],
 }
 """Of the operator's routes."""
 

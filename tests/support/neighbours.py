@@ -68,6 +68,8 @@ class Home:
     alias_id: str
     webhook_id: str
     export_id: str
+    archive_id: str
+    restore_id: str
     event_ids: frozenset[str]
 
     @property
@@ -82,15 +84,13 @@ class Home:
             "alias": self.alias_id,
             "webhook": self.webhook_id,
             "export": self.export_id,
+            "archive": self.archive_id,
+            "restore": self.restore_id,
         }
 
     def shown_in(self, text: str) -> set[str]:
         """What of its own stands in an answer."""
-        return {
-            own
-            for own in (self.workspace_id, self.rejected_id, self.key_id, self.webhook_id, self.export_id, *self.event_ids)
-            if own in text
-        }
+        return {own for own in (*self.names.values(), *self.event_ids) if own in text and own not in (self.project_id, self.alias_id)}
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ async def neighbourhood(servers: LocalStack, superuser: Database) -> Neighbourho
 async def _furnish(superuser: Database, tenant: Tenant) -> Home:
     """Events and a rejection in each workspace; the first one is the home."""
     await bind(superuser, tenant, LOOPBACK)
-    homes = []
+    homes: list[Home] = []
     for workspace in tenant.workspaces:
         chain = Chain(str(tenant.id), str(workspace.id), tenant.region)
         events = [chain.event(project_id=str(workspace.project_id)) for _ in range(3)]
@@ -134,7 +134,10 @@ async def _furnish(superuser: Database, tenant: Tenant) -> Home:
         key: UUID = await superuser.fetchval("SELECT id FROM api_key WHERE workspace_id = $1", workspace.id)
         webhook = await _endpoint(superuser, events[0])
         ids = (str(tenant.id), str(workspace.id), str(workspace.project_id), events[0].id, str(rejected), str(key), repeat, webhook)
-        homes.append(Home(*ids, await _export(superuser, events), frozenset(event.id for event in events)))
+        archives = [await cold_archive(superuser, tenant.id, len(homes) * 2 + each) for each in (1, 2)]
+        restore = await _restore_request(superuser, tenant.id, archives[1])
+        export = await _export(superuser, events)
+        homes.append(Home(*ids, export, archives[0], restore, frozenset(event.id for event in events)))
     return homes[0]
 
 
@@ -164,6 +167,30 @@ async def _export(superuser: Database, events: Sequence[StoredEvent]) -> str:
     )  # fmt: skip
     await superuser.execute("INSERT INTO export_scope VALUES ($1, $2, $3, 1, $4)", export, *place, len(events))
     return export
+
+
+async def cold_archive(superuser: Database, company: UUID, part: int) -> str:
+    """An archive of the company that is cold, without its objects."""
+    archive = str(uuid4())
+    await superuser.execute(
+        "INSERT INTO archive_part (id, company_id, archive_day, part, row_count, archive_until, cold_after_days, marked_at, archived_at, "
+        "key, sha256, content_sha256, size, keys_size, blocks, occurred_from, occurred_to, received_from, received_to, verified_at, "
+        "is_cold_archived, cold_archive_key) VALUES ($1, $2, '2026-01-01', $3, 3, '2033-01-01', 180, now(), now(), "
+        "$4, $5, $5, 4096, 192, '', now(), now(), now(), now(), now(), true, $4)",
+        archive, company, part, f"archives/{archive}", bytes(32),
+    )  # fmt: skip
+    return archive
+
+
+async def _restore_request(superuser: Database, company: UUID, archive: str) -> str:
+    """A request to restore it, which waits for its decision."""
+    request = str(uuid4())
+    await superuser.execute(
+        "INSERT INTO restore_request (id, company_id, part_id, archive_key, size, tier, days, cost_usd, prices_as_of, earliest_seconds, "
+        "latest_seconds, requested_by, requested_at) VALUES ($1, $2, $3, $4, 4096, 'BULK', 7, 0, '2025-10-28', 1, 2, 'usr-1', now())",
+        request, company, archive, f"archives/{archive}",
+    )  # fmt: skip
+    return request
 
 
 async def _keys(servers: LocalStack, superuser: Database, own: Tenant, other: Tenant, abroad: Tenant) -> dict[Caller, str | None]:

@@ -68,7 +68,7 @@ async def list_companies(asked: Annotated[CompanyQuery, Query()], parts: PartsOf
     bound = {"route": "admin/companies", **asked.question()}
     before = UUID(bytes=parts.cursors.read(bound, asked.cursor).tie) if asked.cursor else _LAST_ID
     wanted = CompanyFilter(asked.search, asked.plan)
-    found, away = await parts.operator.companies(_regions(asked.region, parts), wanted, before, asked.limit + 1)
+    found, away = await parts.operator.companies(regions_of(asked.region, parts), wanted, before, asked.limit + 1)
     shown = found[: asked.limit]
     more = parts.cursors.write(bound, Position(0, UUID(shown[-1].id).bytes)) if len(found) > asked.limit else None
     return answers.page((orjson.dumps(_row(each)) for each in shown), more, unavailableRegions=away)
@@ -184,7 +184,7 @@ async def list_audit_logs(request: Request, asked: Annotated[AuditQuery, Query()
     outcome = None if asked.outcome is None else asked.outcome.value
     about = (asked.action, outcome, asked.actor_id, asked.actor_email, asked.target_id)
     wanted = AuditFilter(asked.company_id, asked.start, asked.end, *about)
-    regions = _regions(asked.region, parts)
+    regions = regions_of(asked.region, parts)
     if asked.company_id is not None:
         with suppress(NotFound):  # nobody's, and an empty page
             request.state.about = ((await parts.directory.find(asked.company_id))[0], asked.company_id)  # who is looked at is told
@@ -196,8 +196,8 @@ async def list_audit_logs(request: Request, asked: Annotated[AuditQuery, Query()
     return answers.page((render(each, verification=False) for each in shown), more, unavailableRegions=away)
 
 
-def _regions(asked: Region | None, parts: PartsOf) -> Sequence[Region]:
-    """Which to ask. Raises ``ValidationFailed`` for one that is not served here."""
+def regions_of(asked: Region | None, parts: PartsOf) -> Sequence[Region]:
+    """Which regions to ask. Raises ``ValidationFailed`` for one that is not served here."""
     if asked is not None and asked not in parts.regions:
         raise invalid("region", f"is not served here; these are: {', '.join(parts.regions)}")
     return parts.regions if asked is None else (asked,)

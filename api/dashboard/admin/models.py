@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from api.dashboard.models import Company, PlanName, Region
+from api.dashboard.models import Company, PlanName, Region, RestoreRequest
 from api.models import Event, Id, Limits, Shape, Time
 
 Away = list[Region]
@@ -55,5 +55,13 @@ class AuditPage(Shape):
     """A page of the audit."""
 
     data: list[Event]
+    next_cursor: str | None
+    unavailable_regions: Away = Field(description="Those that could not be asked now.")
+
+
+class OperatorRestoreRequestPage(Shape):
+    """A page of all companies' restore requests."""
+
+    data: list[RestoreRequest]
     next_cursor: str | None
     unavailable_regions: Away = Field(description="Those that could not be asked now.")

@@ -19,7 +19,7 @@ from ops.settings import Settings
 from ops.tenancy.registry import Acting, Refused, Registry, open_registry
 from schemas.event import StoredEvent
 from schemas.plans import PLANS
-from schemas.problems import Conflict, Unavailable
+from schemas.problems import Conflict, NotFound, Unavailable
 from schemas.topics import Region
 
 ROLE = "hyrelog_dashboard"
@@ -131,6 +131,15 @@ class Operator:
         if len(found.away) == len(regions):
             raise Unavailable(f"No region answers: {', '.join(regions)}.")
         return found
+
+    async def find(self, regions: Sequence[Region], query: str, of: Callable[[Region, Connection], Awaitable[list[Found]]]) -> Found:
+        """The one that a region has. Raises ``NotFound``, and ``Unavailable`` while a region that may have it is away."""
+        answers = await self.ask(regions, query, of)
+        if not answers.found and answers.away:
+            raise Unavailable(f"It is in none of the regions that answer; {', '.join(answers.away)} can't be asked now.")
+        if not answers.found:
+            raise NotFound
+        return answers.found[0]
 
     async def change(self, attempt: Attempt, region: Region, work: Callable[[Registry], Result]) -> Result:
         """Change tenants of a region in one transaction with the entry of the audit, which names the attempt's actor.

@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
-from pydantic.json_schema import SkipJsonSchema
 
 from api.body import Body
 from api.dashboard.wishes import Name
 from api.parameters import UUID_PATTERN, Extracted, ListQuery, Outcome, Time
 from schemas.event import FIRST_TIME, LAST_TIME
 from schemas.plans import PlanName
+from schemas.restore import MOST_REASON, State
 from schemas.topics import Region
 
 _MOST = 2**31 - 1
@@ -40,14 +40,14 @@ class PlanWish(Body):
 class Overrides(Body):
     """What of its plan is to be otherwise for a company, in place of what was so before; what is left out is as the plan says."""
 
-    hot_days: Days | SkipJsonSchema[None] = None
+    hot_days: Days = Field(default_factory=int)
     archive_days: Limit | None = Field(None, description="Null: no archive.")
     cold_after_days: Limit | None = Field(None, description="Null: never.")
     export_rows: Limit | None = Field(None, description="Null: any number.")
-    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] | SkipJsonSchema[None] = None
-    webhooks: Count | SkipJsonSchema[None] = None
-    custom_categories: bool | SkipJsonSchema[None] = None
-    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] | SkipJsonSchema[None] = None
+    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] = Field(default_factory=list)
+    webhooks: Count = Field(default_factory=int)
+    custom_categories: bool = Field(default_factory=bool)
+    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] = Field(default_factory=list)
     requests_per_minute: Limit | None = Field(None, description="Of one key; null: any number.")
     events_per_minute: Limit | None = Field(None, description="Null: any number.")
 
@@ -82,3 +82,26 @@ class AuditQuery(ListQuery):
     actor_id: Extracted = Field(None, alias="actorId", description="`actor.id`: a key's id, a user's, a job's name.")
     actor_email: Extracted = Field(None, alias="actorEmail", description="`actor.email`, of users.")
     target_id: Extracted = Field(None, alias="targetId", description="`resource.id`: what it was done to.")
+
+
+class RestoreQuery(ListQuery):
+    """What a list of all companies' restore requests takes."""
+
+    company_id: CompanyId = Field(None, alias="companyId")
+    region: OneRegion = None
+    status: State | None = Field(None, description="Requests in this state; PENDING ones wait for a decision.")
+
+
+Reason = Annotated[str, Field(min_length=1, max_length=MOST_REASON, pattern=r"^[^\x00]*[^\x00\s][^\x00]*$")]
+
+
+class RejectWish(Body):
+    """Why a restore request is rejected."""
+
+    reason: Reason
+
+
+class CancelWish(Body):
+    """Why a restore request is cancelled."""
+
+    reason: Reason | None = None
