@@ -6,9 +6,10 @@ have no end, are left out.
 
 from __future__ import annotations
 
+import re
 import secrets
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 import orjson
@@ -30,11 +31,20 @@ _GIVEN = {
     "workspaceId": "The workspace of the key.",
     "projectId": "A project of that workspace.",
 }
-_OF_EXAMPLES = {story.COMPANY: "{{companyId}}", story.WORKSPACE: "{{workspaceId}}", story.PROJECT: "{{projectId}}"}
+_OF_EXAMPLES = {
+    story.COMPANY: "{{companyId}}",
+    story.WORKSPACE: "{{workspaceId}}",
+    story.PROJECT: "{{projectId}}",
+    story.ARCHIVE: "{{archiveId}}",
+}
 _SENT = {"Prefer"}
 """Parameters that are sent as they stand in their example, as those are that must be; all others are there to be ticked."""
 _LAST = ("/revoke",)
 """What ends that which a path names, as DELETE does."""
+_ANEW = ("/reject", "/approve")
+"""What is done to that which waits for it: so it is made anew before."""
+_CHOSEN = {"/dashboard/archives": "isColdArchived"}
+"""Lists of what no request makes: the first one that is so gives its id."""
 _SINGULAR = {"companies": "company"}
 _MADE = ("200", "201", "202")
 
@@ -54,13 +64,15 @@ class _Operation:
 
     @property
     def takes(self) -> set[str]:
-        """``workspaceId`` for ``/v1/workspaces/{id}``."""
-        return {_variable(self.path, step) for step in self.path.split("/") if step.startswith("{")}
+        """``workspaceId`` for ``/v1/workspaces/{id}``, and for a body that names one."""
+        of_body = re.findall(r"{{(\w+)}}", _text(self.entry["requestBody"])) if "requestBody" in self.entry else []
+        return {_variable(self.path, step) for step in self.path.split("/") if step.startswith("{")} | set(of_body)
 
     @property
     def gives(self) -> str | None:
         """``keyId`` for a POST to ``…/keys``: what is made is answered with its id."""
-        return _named(self.path) if self.method == "post" and self.path.endswith("s") else None
+        makes = self.method == "post" and self.path.endswith("s")
+        return _named(self.path) if makes or (self.method == "get" and self.path in _CHOSEN) else None
 
     @property
     def ends_it(self) -> bool:
@@ -76,8 +88,13 @@ class _Operation:
 def collection(document: Json) -> Json:
     """The collection of an OpenAPI document that has examples throughout."""
     operations = [each for each in (_Operation(*found) for found in operations_of(document)) if each.ends]
+    makers = {each.gives: each for each in operations if each.gives}
     folders = [
-        {"name": tag["name"], "description": tag["description"], "item": [_item(each) for each in _in_order(operations, tag["name"])]}
+        {
+            "name": tag["name"],
+            "description": tag["description"],
+            "item": [_item(each, makers) for each in _in_order(operations, tag["name"])],
+        }
         for tag in document["tags"]
     ]
     return {
@@ -115,15 +132,20 @@ def _in_order(operations: list[_Operation], tag: str) -> Iterator[_Operation]:
         yield ready
 
 
-def _item(operation: _Operation) -> Json:
+def _item(operation: _Operation, makers: Mapping[str, _Operation]) -> Json:
     entry = operation.entry
     request = _request(operation)
+    before = [_event("prerequest", _anew(makers[name])) for name in operation.takes if operation.path.endswith(_ANEW)]
     return {
         "name": entry["summary"],
-        "event": [{"listen": "test", "script": {"type": "text/javascript", "exec": _script(operation)}}],
+        "event": [*before, _event("test", _script(operation))],
         "request": request,
         "response": [_saved(status, entry["responses"][status], request) for status in _MADE if status in entry["responses"]],
     }
+
+
+def _event(moment: str, lines: list[str]) -> Json:
+    return {"listen": moment, "script": {"type": "text/javascript", "exec": lines}}
 
 
 def _request(operation: _Operation) -> Json:
@@ -165,7 +187,9 @@ def _named(path: str) -> str:
     """What an id of those under a path is called. What the dashboard makes never takes the place of what the collection was given."""
     nouns = path.rpartition("/")[2]
     name = f"{_SINGULAR.get(nouns, nouns.removesuffix('s'))}Id"
-    return f"new{name[:1].upper()}{name[1:]}" if name in _GIVEN and path.startswith(PREFIX) else name
+    if name in _GIVEN and path.startswith(PREFIX):
+        name = f"new-{name}"
+    return re.sub("-(.)", lambda found: found[1].upper(), name)
 
 
 def _auth(ways: list[Json]) -> Json:
@@ -201,10 +225,25 @@ def _script(operation: _Operation) -> list[str]:
         'pm.test("the answer has a trace id", () => pm.expect(pm.response.headers.get("X-Trace-Id")).to.match(/^[0-9a-f]{32}$/));',
     ]
     if operation.gives:
+        made = f".data.find((each) => each.{_CHOSEN[operation.path]})?" if operation.path in _CHOSEN else ""
         lines.append(
-            f'if (pm.response.code < 300) pm.collectionVariables.set("{operation.gives}", pm.response.json().{operation.id_member});'
+            f'if (pm.response.code < 300) pm.collectionVariables.set("{operation.gives}", pm.response.json(){made}.{operation.id_member});'
         )
     return lines
+
+
+def _anew(maker: _Operation) -> list[str]:
+    """Make another one of what a request takes; if that is refused, the one that there is must do."""
+    request = _request(maker)
+    token = {each["key"]: each["value"] for each in request["auth"]["apikey"]}
+    headers = {each["key"]: each["value"] for each in request["header"]} | {token["key"]: token["value"]}
+    sent = {"url": request["url"]["raw"], "method": request["method"], "header": headers, "body": request["body"]}
+    return [
+        f"const wish = {orjson.dumps(sent).decode()};",
+        "pm.sendRequest(JSON.parse(pm.variables.replaceIn(JSON.stringify(wish))), (error, response) => {",
+        f'  if (!error && response.code < 300) pm.collectionVariables.set("{maker.gives}", response.json().{maker.id_member});',
+        "});",
+    ]
 
 
 def _saved(status: str, answer: Json, request: Json) -> Json:
