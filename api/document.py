@@ -13,6 +13,8 @@ from fastapi.routing import iter_route_contexts
 
 from api import examples
 from api.audited import CompanyRoute
+from api.dashboard import document as dashboard
+from api.dashboard import shared
 from api.dashboard.route import DashboardRoute
 from ops.auth import WrongAddress
 from ops.health import NOT_INTERNAL
@@ -20,7 +22,6 @@ from ops.web import is_open
 from schemas import ingest_openapi, operations_openapi
 from schemas.openapi import (
     COMPANY_KEY,
-    DASHBOARD_TOKEN,
     ERROR,
     HEADERS,
     INTERNAL_TOKEN,
@@ -31,6 +32,7 @@ from schemas.openapi import (
     merge,
     reference,
     refusals,
+    say,
 )
 from schemas.problems import Problem, RateLimited, Unauthorized, Unavailable
 
@@ -74,11 +76,12 @@ def build(app: FastAPI) -> Json:
             document["paths"][path] = document["paths"].get(path, {}) | deepcopy(operations)
     _add_components(document)
     document["paths"] = dict(sorted(document["paths"].items(), key=_place))
+    originals = shared.originals()
     for path, method, operation in operations_of(document):
         _describe(document, operation)
         _add_answers(path, operation)
         _tidy_parameters(path, operation)
-        _add_examples(f"{method} {path}", operation)
+        _add_examples(originals.get(name := f"{method} {path}", name), operation)
     used = {tag for _, _, operation in operations_of(document) for tag in operation["tags"]}
     document["tags"] = [{"name": name, "description": text} for name, text in _TAGS.items() if name in used]
     return document
@@ -92,7 +95,7 @@ def operations_of(document: Json) -> Iterator[tuple[str, str, Json]]:
 
 
 def _name(document: Json, app: FastAPI) -> None:
-    """FastAPI's entries get the names of their functions, and say whose key they take."""
+    """FastAPI's entries get the names of their functions, and say who may call."""
     for route in iter_route_contexts(app.routes):
         for method in route.methods or ():
             operation = document["paths"].get(route.path_format, {}).get(method.lower())
@@ -101,7 +104,7 @@ def _name(document: Json, app: FastAPI) -> None:
             name = getattr(route.endpoint, "__name__", "")
             if isinstance(route.original_route, DashboardRoute):
                 operation["operationId"] = f"dashboard_{name}"
-                operation["security"] = [DASHBOARD_TOKEN]
+                dashboard.describe(operation, route.original_route)
                 continue
             operation["operationId"] = name
             if WORKSPACE_KEY in operation.get("security", ()):
@@ -191,6 +194,4 @@ def _add_examples(name: str, operation: Json) -> None:
         (answer,) = invalid["content"]["application/json"]["examples"].values()
         answer["value"]["details"] = [examples.finding(name, operation)]
     if INTERNAL_TOKEN in operation.get("security", ()):
-        refused = operation["responses"]["401"]
-        refused["description"] = f"`{Unauthorized.code}`: {NOT_INTERNAL}"
-        refused["content"]["application/json"]["examples"][Unauthorized.__name__]["value"]["error"] = NOT_INTERNAL
+        say(operation["responses"], Unauthorized, NOT_INTERNAL)

@@ -9,8 +9,10 @@ from typing import Any
 import orjson
 
 from api.attempt import kind_of
+from api.dashboard import examples as dashboard
 from api.exports import examples as exports
 from api.story import (
+    AUDIT_WORKSPACE,
     COMPANY,
     CREATED,
     CURSOR,
@@ -24,6 +26,8 @@ from api.story import (
     PROJECT,
     RECEIVED,
     RESTORE,
+    USER,
+    USERS_EMAIL,
     WEBHOOK,
     WORKSPACE,
 )
@@ -44,7 +48,7 @@ _INCOMING: Json = {
     "category": "auth",
     "action": "user.login",
     "outcome": "SUCCESS",
-    "actor": {"email": "ada@example.com", "id": "usr_1001", "type": "user"},
+    "actor": {"email": USERS_EMAIL, "id": USER, "type": "user"},
     "resource": {"id": "ses_501", "type": "session"},
     "metadata": {"method": "passkey"},
 }
@@ -70,6 +74,7 @@ _REJECTION: Json = {
     "receivedAt": RECEIVED,
     "rejectedAt": LATER,
 }
+_PROJECT: Json = {"id": PROJECT, "workspaceId": WORKSPACE, "name": "Main App", "createdAt": CREATED}
 _WORKSPACE: Json = {"id": WORKSPACE, "name": "Production", "kind": "STANDARD", "archivedAt": None, "createdAt": CREATED, "seq": 1}
 _USAGE: Json = {
     "plan": "GROWTH",
@@ -100,8 +105,8 @@ _PARAMETERS: Json = {
     "workspaceId": WORKSPACE,
     "projectId": PROJECT,
     "tenantId": "customer-42",
-    "actorId": "usr_1001",
-    "actorEmail": "ada@example.com",
+    "actorId": USER,
+    "actorEmail": USERS_EMAIL,
     "resourceType": "session",
     "resourceId": "ses_501",
     "traceId": TRACE_ID,
@@ -118,6 +123,10 @@ _PARAMETERS: Json = {
     "accept-encoding": "gzip",
     "last-event-id": POSITION,
     "region": "US",
+    "search": "example",
+    "plan": "GROWTH",
+    "companyId": COMPANY,
+    "targetId": NEW_KEY,
 }
 _FINDINGS: dict[str, Json] = {
     "get /v1/events/tail": {"field": "limit", "message": "Extra inputs are not permitted"},
@@ -127,6 +136,7 @@ _FINDINGS: dict[str, Json] = {
     "post /v1/keys/{id}/rotate": {"field": "overlapSeconds", "message": "Input should be less than or equal to 86400"},
     **webhooks.FINDINGS,
     **exports.FINDINGS,
+    **dashboard.FINDINGS,
 }
 _UUID: Json = {"type": "string", "format": "uuid"}
 _PATH_IDS = {
@@ -179,16 +189,15 @@ def _name(schema: Json) -> str:
 def _shapes() -> Json:
     first = event()
     head = {"workspaceId": WORKSPACE, "seq": 1, "hash": first.hash.hex(), "updatedAt": LATER}
-    return {
+    shapes = {
         "Event": orjson.loads(render(first, verification=True)),
         "RejectedEvent": {"id": EVENT, "status": "REJECTED", "reason": "NOT_STORABLE"},
-        "EventPage": {"data": [_shown()], "nextCursor": CURSOR, "hotSince": None},
+        "EventPage": {"data": [_shown(first)], "nextCursor": CURSOR, "hotSince": None},
         "Chain": head,
+        "Workspace": _WORKSPACE,
         "WorkspacePage": {"data": [_WORKSPACE], "nextCursor": None},
-        "ProjectPage": {
-            "data": [{"id": PROJECT, "workspaceId": WORKSPACE, "name": "Main App", "createdAt": CREATED}],
-            "nextCursor": None,
-        },
+        "Project": _PROJECT,
+        "ProjectPage": {"data": [_PROJECT], "nextCursor": None},
         "Usage": _USAGE,
         "CategoryList": {"data": sorted(STANDARD_CATEGORIES), "nextCursor": None},
         "RejectionPage": {"data": [_REJECTION], "nextCursor": None},
@@ -216,6 +225,7 @@ def _shapes() -> Json:
         **webhooks.shapes(first),
         **exports.shapes(first),
     }
+    return shapes | dashboard.shapes(shapes, _shown(_audited()))
 
 
 @cache
@@ -228,15 +238,16 @@ def _bodies() -> dict[tuple[str, Any], Any]:
         ("get /internal/metrics", "array"): [family],
         ("get /v1/events/tail", "string"): f"id: {POSITION}\nevent: audit-event\ndata: {render(event(), verification=False).decode()}\n\n",
         ("get /v1/exports/{id}/download", "string"): f"{render(event(), verification=True).decode()}\n",
-        ("post /v1/events", "Event"): _shown(),
+        ("post /v1/events", "Event"): _shown(event()),
         ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
         ("post /v1/events/batch", "string"): "\n".join(lines),
         ("get /v1/schemas/{fingerprint}", "object"): AUDIT_EVENT,
+        **dashboard.of_operation(_shapes()),
     }
 
 
-def _shown() -> Json:
-    shown: Json = orjson.loads(render(event(), verification=False))
+def _shown(stored: StoredEvent) -> Json:
+    shown: Json = orjson.loads(render(stored, verification=False))
     return shown
 
 
@@ -264,6 +275,24 @@ def event() -> StoredEvent:
         resource=_group(b"\x22", _INCOMING["resource"]),
         context=_group(b"\x33", {"ipAddress": "203.0.113.7", "userAgent": "billing/2.1"}),
         metadata=_group(b"\x44", _INCOMING["metadata"]),
+    )
+    return replace(made, hash=leaf_hash(leaf_of(made)))
+
+
+def _audited() -> StoredEvent:
+    """The entry of the key that the story's user makes at the dashboard, as the first one of the company's audit."""
+    key = {name: _KEY[name] for name in ("id", "name", "prefix")}
+    made = replace(
+        event(),
+        id=NEXT_EVENT,
+        workspace_id=AUDIT_WORKSPACE,
+        project_id=None,
+        tenant_id=None,
+        category="admin",
+        action="key.create",
+        actor=_group(b"\x55", {"id": USER, "email": USERS_EMAIL, "role": "ADMIN", "type": "user"}),
+        resource=_group(b"\x66", key | {"type": "key"}),
+        metadata=_group(b"\x77", {name: _KEY[name] for name in ("scope", "workspaceId", "expiresAt", "ipAllowlist")}),
     )
     return replace(made, hash=leaf_hash(leaf_of(made)))
 

@@ -113,6 +113,14 @@ def merge(answers: Json, more: Json) -> None:
         answers[status] = {"description": description, "content": content(_error(list(dict.fromkeys(codes))), examples=examples)}
 
 
+def say(answers: Json, problem: type[Problem], text: str) -> None:
+    """Tell a problem that is among ``responses`` in other words: those of whoever answers it there."""
+    answer = answers[str(problem.code.status)]
+    answer["description"] = answer["description"].replace(_described(problem), _described(problem, text))
+    told = answer["content"]["application/json"]["examples"][problem.__name__]
+    told |= {"summary": text, "value": {**told["value"], "error": text}}
+
+
 def example(problem: type[Problem]) -> Json:
     """A body of that problem, as one of its answers has it."""
     return {"error": _sentence(problem), "code": problem.code.value, "traceId": TRACE_ID}
@@ -120,7 +128,11 @@ def example(problem: type[Problem]) -> Json:
 
 def _refusal(problem: type[Problem], text: str) -> Json:
     examples = {problem.__name__: {"summary": _sentence(problem), "value": example(problem)}}
-    return {"description": f"`{problem.code}`: {text}", "content": content(_error([problem.code.value]), examples=examples)}
+    return {"description": _described(problem, text), "content": content(_error([problem.code.value]), examples=examples)}
+
+
+def _described(problem: type[Problem], text: str | None = None) -> str:
+    return f"`{problem.code}`: {text or _sentence(problem)}"
 
 
 def _error(codes: list[str]) -> Json:

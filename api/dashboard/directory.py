@@ -12,6 +12,7 @@ from schemas.plans import PlanLimits
 from schemas.problems import NotFound, Problem, Unavailable
 from schemas.topics import Region
 
+NO_SUCH_COMPANY = "There is no such company."
 _MOST = 50_000
 
 
@@ -25,7 +26,7 @@ class Directory:
     async def find(self, company_id: str) -> tuple[Region, PlanLimits]:
         """Where it lives and what its plan allows now. Raises ``NotFound``, and ``Unavailable`` while a region that may have it is away."""
         if not is_uuid(company_id):
-            raise NotFound("There is no such company.")
+            raise NotFound(NO_SUCH_COMPANY)
         known = self._regions.get(company_id)
         found = await self._ask(company_id, self._store.regions if known is None else (known,))
         if known is None:
@@ -45,4 +46,4 @@ class Directory:
         away = [region for region, answer in zip(regions, answers, strict=True) if isinstance(answer, Problem)]
         if away:
             raise Unavailable(f"The company is in none of the regions that answer; {', '.join(away)} can't be asked now.")
-        raise NotFound("There is no such company.")
+        raise NotFound(NO_SUCH_COMPANY)

@@ -223,7 +223,7 @@ async def list_company_webhooks(asked: Annotated[PlacedQuery, Query()], caller: 
 @acting.post(
     "/webhooks",
     name="webhook.create",
-    summary="Register a webhook",
+    summary="Register a webhook in a workspace",
     status_code=201,
     dependencies=[Depends(parameters.none)],
     response_class=Response,

@@ -46,18 +46,19 @@ SHARED: Final = (
     _read("/webhooks/{id}/deliveries", webhooks.list_deliveries, "delivery.list"),
     _act("/webhooks/{id}", webhook_changes.change_webhook, "webhook.update"),
     _act("/webhooks/{id}", webhook_changes.delete_webhook, "webhook.delete"),
-    _act("/webhooks/{id}/enable", webhook_changes.enable_webhook, "webhook.enable"),
     _act("/webhooks/{id}/disable", webhook_changes.disable_webhook, "webhook.disable"),
+    _act("/webhooks/{id}/enable", webhook_changes.enable_webhook, "webhook.enable"),
     _act("/webhooks/{id}/rotate-secret", webhook_changes.rotate_webhook_secret, "webhook.rotate-secret"),
     _act("/webhooks/{id}/test", webhook_changes.test_webhook, "webhook.test"),
     _act("/webhooks/{id}/replay", webhook_changes.replay_webhook, "webhook.replay"),
     _act("/exports", exports.create_export, "export.create"),
+    _act("/exports/{id}/download", exports.download_export, "export.download"),
+    _act("/exports/{id}/cancel", exports.cancel_export, "export.cancel"),
     _read("/exports", exports.list_exports, "export.list"),
     _read("/exports/{id}", exports.get_export, "export.read"),
     _read("/exports/{id}/manifest", exports.get_manifest, "export.manifest"),
-    _act("/exports/{id}/download", exports.download_export, "export.download"),
-    _act("/exports/{id}/cancel", exports.cancel_export, "export.cancel"),
 )
+_PREFIX: Final = "/dashboard"
 _ORIGINALS: Final = (
     events.router,
     workspaces.router,
@@ -73,7 +74,7 @@ _ORIGINALS: Final = (
 
 def router() -> APIRouter:
     """All of them."""
-    made = APIRouter(prefix="/dashboard", tags=["dashboard"])
+    made = APIRouter(prefix=_PREFIX, tags=["dashboard"])
     originals = dict(_originals())
     for each in SHARED:
         original = originals[each.endpoint]
@@ -83,7 +84,7 @@ def router() -> APIRouter:
             each.endpoint,
             methods=methods,
             name=each.action,
-            summary=original.summary,
+            summary=f"{original.summary} (dashboard)",
             description=f"As `{methods[0]} {original.path}` with a company key.",
             status_code=original.status_code,
             dependencies=original.dependencies,
@@ -93,6 +94,16 @@ def router() -> APIRouter:
             route_class_override=each.kind,
         )
     return made
+
+
+def originals() -> dict[str, str]:
+    """Of each of them, ``get /dashboard/events``, which one of /v1 it is: ``get /v1/events``."""
+    found = dict(_originals())
+    return {
+        f"{method.lower()} {_PREFIX}{each.path}": f"{method.lower()} {found[each.endpoint].path}"
+        for each in SHARED
+        for method in found[each.endpoint].methods or ()
+    }
 
 
 def _originals() -> Iterator[tuple[Callable[..., Any], APIRoute]]:

@@ -10,6 +10,23 @@ from ops.metrics import Metrics
 from ops.monitoring.promql import increase, level, moved, per_second, quantile, rate
 
 RUNBOOK = "ops/docs/operations.md"
+STEPS = {
+    "kafka-refuses": "broker-lost",
+    "tail-away": "broker-lost",
+    "parked": "broker-lost",
+    "keys-unclaimed": "database-lost",
+    "keys-unavailable": "database-lost",
+    "chain-late": "lag-grows",
+    "audit-late": "lag-grows",
+    "sink-late": "lag-grows",
+    "webhooks-late": "lag-grows",
+    "rejected": "poison-events",
+    "sink-stopped": "poison-events",
+    "sink-dead": "poison-events",
+    "keys-tried": "key-leaked",
+    "archive-not-verified": "restore-from-backup",
+}
+"""Pages of ops/docs/runbooks, by anchors of the alerts that they are for."""
 CRITICAL, WARNING = "critical", "warning"
 """Critical: events may be refused or lost unless somebody acts now. Warning: something is slow, late or odd."""
 
@@ -311,4 +328,6 @@ def rules(of: Metrics) -> str:
             f"      summary: {json.dumps(alert.summary)}",
             f"      runbook: {RUNBOOK}#{alert.anchor}",
         ]
+        if alert.anchor in STEPS:
+            lines.append(f"      steps: ops/docs/runbooks/{STEPS[alert.anchor]}.md")
     return "\n".join(lines) + "\n"

@@ -68,10 +68,11 @@ class World:
         """Run a command that stands on no page; what it prints."""
         return self.shell.run(Block(Path("test_runbooks.py"), 0, line))
 
-    def post(self, key: str | None = None, *, action: str = "runbook.test", wait: int = 30, **headers: str) -> dict[str, Any]:
-        """Post an event and wait until it is stored; the answer's body."""
-        named = {"authorization": f"Bearer {key or self.environ['HYRELOG_WORKSPACE_KEY']}", "prefer": f"wait={wait}"} | headers
-        answer = self.client.post("/v1/events", json={"category": "system", "action": action, "actor": {"id": "u_1"}}, headers=named)
+    def post(self, key: str | None = None, *, action: str = "runbook.test", wait: int = 30, named: str | None = None) -> dict[str, Any]:
+        """Post an event, ``named`` by an idempotency key, and wait until it is stored; the answer's body."""
+        headers = {"authorization": f"Bearer {key or self.environ['HYRELOG_WORKSPACE_KEY']}", "prefer": f"wait={wait}"}
+        headers |= {"idempotency-key": named} if named else {}
+        answer = self.client.post("/v1/events", json={"category": "system", "action": action, "actor": {"id": "u_1"}}, headers=headers)
         body: dict[str, Any] = answer.json()
         return body
 
@@ -115,7 +116,7 @@ def world() -> Iterator[World]:
             with Shell(environ) as shell:
                 world = World(stack, shell, Path(backups), environ)
                 with world.client:
-                    world.post(), world.post(world.key(world.eu))
+                    assert world.post()["seq"] == world.post(world.key(world.eu))["seq"] == 1
                     world.walk("README")
                     yield world
         finally:
@@ -135,15 +136,13 @@ def test_broker_lost(world: World) -> None:
 
 
 def test_database_lost(world: World) -> None:
-    twice = {"idempotency-key": "twice"}
-
     def lose() -> None:
         world.stack.parts.kill("postgres", SIGQUIT)
         # Found late: what the page about poison events shows.
-        assert [world.post(action=action, wait=0, **twice)["status"] for action in ("a", "b")] == ["ACCEPTED", "ACCEPTED"]
+        assert [world.post(action=action, wait=0, named="twice")["status"] for action in ("a", "b")] == ["ACCEPTED", "ACCEPTED"]
 
     world.walk("database-lost", {"the database is gone": lose})
-    assert world.post(action="a", **twice)["action"] == "a"
+    assert world.post(action="a", named="twice")["action"] == "a"
 
 
 def test_restore_from_backup(world: World) -> None:

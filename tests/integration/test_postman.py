@@ -4,32 +4,47 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-import psycopg
+import asyncpg
 import pytest
 
 from ops.local.envfile import postman_environment
+from ops.seed import Tenant
 from tests.support import node
+from tests.support.managing import bind
+from tests.support.neighbours import cold_archive
 from tests.support.stack import LocalStack
 
 COLLECTION = Path(__file__).parents[2] / "ops" / "docs" / "hyrelog.postman_collection.json"
 
 
 @pytest.fixture
-def environment(stack: LocalStack, tmp_path: Path) -> Path:
-    """The file that ``hyrelog demo`` writes, for a company of the test's own."""
+async def tenant(stack: LocalStack) -> AsyncIterator[Tenant]:
+    """A company with a key that may manage and a cold archive, of which there are no objects: nobody else must find it later."""
     tenant = stack.tenant()
-    with psycopg.connect(stack.superuser_url()) as superuser:
-        bind = "UPDATE api_key SET ip_allowlist = '{127.0.0.0/8}' WHERE company_id = %s AND workspace_id IS NULL"
-        superuser.execute(bind, [tenant.id])
+    superuser = await asyncpg.connect(stack.superuser_url())
+    await bind(superuser, tenant)
+    await cold_archive(superuser, tenant.id, 1)
+    yield tenant
+    await superuser.execute("DELETE FROM restore_request WHERE company_id = $1", tenant.id)
+    await superuser.execute("DELETE FROM archive_part WHERE company_id = $1", tenant.id)
+    await superuser.close()
+
+
+@pytest.fixture
+def environment(stack: LocalStack, tenant: Tenant, tmp_path: Path) -> Path:
+    """The file that ``hyrelog demo`` writes, for that company."""
     workspace = tenant.workspaces[0]
     values = {
         "HYRELOG_URL": stack.base_url,
         "HYRELOG_WORKSPACE_KEY": workspace.key or "",
         "HYRELOG_COMPANY_KEY": tenant.key or "",
         "HYRELOG_INTERNAL_TOKEN": stack.internal_token,
+        "HYRELOG_DASHBOARD_TOKEN": stack.dashboard_token,
+        "HYRELOG_COMPANY_ID": str(tenant.id),
         "HYRELOG_WORKSPACE_ID": str(workspace.id),
         "HYRELOG_PROJECT_ID": str(workspace.project_id),
     }

@@ -183,7 +183,7 @@ class Shell:
             return code, output.read()
 
 
-def walk(document: Path, shell: Shell, prepare: Mapping[str, Callable[[], None]]) -> Iterator[tuple[Block, str]]:
+def walk(document: Path, shell: Shell, prepare: Mapping[str, Callable[[], object]]) -> Iterator[tuple[Block, str]]:
     """Run all blocks of a document, doing before each what it ``needs``. Yields each with what it printed.
 
     Raises :class:`CommandFailed`, also for a need that nobody knows, and for one that no block has.

@@ -51,6 +51,11 @@ class LocalStack:
         """For the header ``x-internal-token``."""
         return self.state.secret("internal_token")
 
+    @property
+    def dashboard_token(self) -> str:
+        """For the header ``x-dashboard-token``; good on the operator's routes too."""
+        return self.state.secret("dashboard_service_token")
+
     def settings(self, role: Role) -> Settings:
         """What a process of the stack has in that role."""
         return service_settings(self.state, role)

@@ -59,8 +59,8 @@ class AuditPage(Shape):
     unavailable_regions: Away = Field(description="Those that could not be asked now.")
 
 
-class RestoreRequestPage(Shape):
-    """A page of restore requests."""
+class OperatorRestoreRequestPage(Shape):
+    """A page of all companies' restore requests."""
 
     data: list[RestoreRequest]
     next_cursor: str | None

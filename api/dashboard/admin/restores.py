@@ -53,7 +53,7 @@ AttemptOnRequest = Annotated[Attempt, Depends(_attempt)]
     summary="Restore requests of all companies, newest first",
     dependencies=[Depends(parameters.once)],
     response_class=Response,
-    responses=answers.documented(models.RestoreRequestPage, *OF_ALL),
+    responses=answers.documented(models.OperatorRestoreRequestPage, *OF_ALL),
 )
 async def list_all_restore_requests(asked: Annotated[RestoreQuery, Query()], parts: PartsOf) -> Response:
     """Of all regions together. A region that can't be asked now stands in `unavailableRegions`."""
@@ -80,19 +80,6 @@ async def get_any_restore_request(found: RequestOf) -> Response:
 
 
 @acting.post(
-    "/restore-requests/{id}/approve",
-    name="restore.approve",
-    summary="Approve a restore request",
-    dependencies=[Depends(parameters.none)],
-    response_class=Response,
-    responses=answers.documented(own.RestoreRequest, *OF_ALL, NotFound, Conflict),
-)
-async def approve_restore_request(request: Request, found: RequestOf, attempt: AttemptOnRequest, parts: PartsOf) -> Response:
-    """Within five minutes S3 is asked. Who asked for it may not approve it: 403."""
-    return await _decided(request, attempt, parts, found, requests.approve)
-
-
-@acting.post(
     "/restore-requests/{id}/reject",
     name="restore.reject",
     summary="Reject a restore request",
@@ -105,6 +92,19 @@ async def reject_restore_request(request: Request, found: RequestOf, attempt: At
     """With a reason, which the company reads."""
     reason = (await body.read(request, RejectWish, seconds=parts.body_timeout)).reason
     return await _decided(request, attempt, parts, found, partial(requests.reject, reason=reason), reason=reason)
+
+
+@acting.post(
+    "/restore-requests/{id}/approve",
+    name="restore.approve",
+    summary="Approve a restore request",
+    dependencies=[Depends(parameters.none)],
+    response_class=Response,
+    responses=answers.documented(own.RestoreRequest, *OF_ALL, NotFound, Conflict),
+)
+async def approve_restore_request(request: Request, found: RequestOf, attempt: AttemptOnRequest, parts: PartsOf) -> Response:
+    """Within five minutes S3 is asked. Who asked for it may not approve it: 403."""
+    return await _decided(request, attempt, parts, found, requests.approve)
 
 
 @acting.post(

@@ -19,8 +19,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from api import examples
 from api.app import create_app
+from api.dashboard.route import DashboardRoute
 from ingest import app as ingest
 from ops.clock import SystemClock
+from ops.dashboard_door import NOT_THE_DASHBOARD
+from ops.limits import Badge
 from ops.metrics import Metrics
 from schemas.leaf import commitment, leaf_hash, leaf_of
 from schemas.problems import Code
@@ -111,6 +114,8 @@ async def test_every_operation_says_what_it_is(document: dict[str, Any]) -> None
         assert operation["description"], name
         assert operation["operationId"].isidentifier(), name
         assert set(operation["tags"]) <= tags, name
+    names = [operation[member] for _, operation in operations(document) for member in ("summary", "operationId")]
+    assert sorted(set(names)) == sorted(names)
 
 
 async def test_every_parameter_is_described_and_has_a_true_example(document: dict[str, Any]) -> None:
@@ -192,6 +197,36 @@ async def test_who_may_call_is_said_of_each_route(document: dict[str, Any]) -> N
     assert ways("/v1/workspaces/{id}/keys", "post") == ["CompanyKey"]
     assert ways("/internal/rejections") == ways("/internal/metrics") == ["InternalToken"]
     assert ways("/v1/schemas/{fingerprint}") == ways("/ready") == []
+    assert ways("/dashboard/events") == ways("/dashboard/admin/companies") == ["DashboardToken"]
+
+
+async def test_each_route_of_the_dashboard_says_who_may_call_it_and_for_whom(app: FastAPI, document: dict[str, Any]) -> None:
+    """In its text, its parameters, and the answers to those who may not."""
+    routes = [each for each in iter_route_contexts(app.routes) if isinstance(each.original_route, DashboardRoute)]
+    assert routes
+    for each in routes:
+        route = cast("DashboardRoute", each.original_route)
+        for method in each.methods or ():
+            operation = document["paths"][each.path_format][method.lower()]
+            assert f"`{route.name}`" in operation["description"]
+            assert all(f"`{role}`" in operation["description"] for role in route.roles)
+            headers = {one["name"]: one for one in operation["parameters"] if one["in"] == "header" and one["required"]}
+            of_company = {"x-company-id"} if Badge.COMPANIES in route.badge else set()
+            assert headers.keys() == {"x-user-id", "x-user-email", "x-user-role"} | of_company
+            assert headers["x-user-role"]["schema"]["enum"] == list(route.roles)
+            assert said(operation, "401", "Unauthorized") == NOT_THE_DASHBOARD
+            refused = re.fullmatch(r"The role (\w+) may not do that\.", said(operation, "403", "Forbidden"))
+            assert refused
+            assert refused[1] not in route.roles
+            assert not of_company or "404" in operation["responses"]
+
+
+def said(operation: dict[str, Any], status: str, problem: str) -> str:
+    """The sentence of an example, which the answer's description must have too."""
+    answer = operation["responses"][status]
+    text: str = answer["content"]["application/json"]["examples"][problem]["value"]["error"]
+    assert text in answer["description"]
+    return text
 
 
 async def test_the_page_shows_every_route_and_loads_nothing(client: httpx.AsyncClient, document: dict[str, Any]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from schemas.openapi import Json, merge, refusals
+from schemas.openapi import Json, merge, refusals, say
 from schemas.problems import Conflict, Forbidden, IdempotencyConflict, NotFound, PlanRestricted, Problem
 
 
@@ -40,3 +40,12 @@ def test_what_is_there_stays_and_what_is_new_is_added() -> None:
     merge(answers, refusals((WrongPlace, NotFound)))
     assert answers["403"]["description"] == "`FORBIDDEN`: Not this key. `FORBIDDEN`: Not from there."
     assert (codes(answers, "403"), codes(answers, "404")) == (["FORBIDDEN"], ["NOT_FOUND"])
+
+
+def test_one_that_is_answered_in_other_words_is_so_in_its_example_too() -> None:
+    answers = refusals((Forbidden, PlanRestricted))
+    say(answers, Forbidden, "Not you.")
+    example = answers["403"]["content"]["application/json"]["examples"]["Forbidden"]
+    assert (example["summary"], example["value"]["error"]) == ("Not you.", "Not you.")
+    assert answers["403"]["description"] == f"`FORBIDDEN`: Not you. `PLAN_RESTRICTED`: {PlanRestricted.__doc__}"
+    assert refusals((Forbidden,))["403"]["description"] == f"`FORBIDDEN`: {Forbidden.__doc__}"
