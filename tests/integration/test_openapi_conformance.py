@@ -32,7 +32,7 @@ def _label(name: str) -> str:
     return f"{method.upper()} {path}"
 
 
-EXAMPLES, OF_DASHBOARD, OF_SHARED = 15, 8, 3
+EXAMPLES, OF_DASHBOARD, OF_SHARED = 15, 5, 2
 """How many requests are made to a route: few where the code is that of another route."""
 HOOK = {"url": "https://hooks.example.com/", "events": ["AUDIT_EVENT_CREATED"]}
 EXPORT = {"source": "HOT", "format": "JSONL"}
