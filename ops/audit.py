@@ -5,7 +5,9 @@ If the entry can't be written, neither is the action. ``ops.relay`` takes it fro
 
 from __future__ import annotations
 
+import getpass
 import os
+import secrets
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -13,12 +15,22 @@ from typing import Any
 import psycopg
 
 from ops.db import Connection, load_queries
-from schemas.audit import ENTROPY_BYTES, Entry, Holder, record
+from schemas.audit import ENTROPY_BYTES, Entry, Holder, Outcome, record
 from schemas.topics import Region
 
 
 class NoAuditWorkspace(RuntimeError):
     """There is no such company, or this connection may not see its AUDIT workspace: nothing may be done in its name."""
+
+
+def operator() -> dict[str, str]:
+    """The actor of what a command does: the login name of whoever runs it."""
+    return {"id": getpass.getuser(), "type": "operator"}
+
+
+def by_operator(action: str, target: Mapping[str, Any], detail: Mapping[str, Any], outcome: Outcome = Outcome.SUCCESS) -> Entry:
+    """The entry of what a command did, or was refused."""
+    return Entry(action, outcome, operator(), secrets.token_hex(16), target, detail)
 
 
 async def write(connection: Connection, entry: Entry, *, region: Region, company_id: str | None, now: int) -> str:

@@ -6,16 +6,35 @@ import sys
 
 import typer
 
-from ops import dead_letters, lifecycle, log, migrate, prepare, rekey, seed, unpark
+from ops import admin, dead_letters, lifecycle, log, migrate, partitions, prepare, rekey, seed, unpark
 from ops.export import command as export
 from ops.jobs import command as jobs
 from ops.local import commands as local_commands
 from ops.relay import command as relay
+from ops.restore import command as restore
 from ops.tail import command as tail
 from ops.tenancy import command as tenancy
 from ops.verify import command as verify
 
-_MODULES = (local_commands, prepare, migrate, seed, tenancy, unpark, dead_letters, rekey, lifecycle, relay, jobs, verify, export, tail)
+_MODULES = (
+    admin,
+    local_commands,
+    prepare,
+    migrate,
+    seed,
+    tenancy,
+    partitions,
+    unpark,
+    dead_letters,
+    rekey,
+    lifecycle,
+    relay,
+    jobs,
+    restore,
+    verify,
+    export,
+    tail,
+)
 
 
 def build() -> typer.Typer:

@@ -28,8 +28,9 @@ Row: TypeAlias = asyncpg.Record
 _SILENCE_SECONDS = 5.0
 _POSTGRES_EPOCH_MICROS = 946_684_800_000_000  # 2000-01-01 UTC
 _QUERY_NAME = re.compile(r"^-- name: ([a-z][a-z0-9_]*)\n-- \S.*\n", re.MULTILINE)
-# SQLSTATE classes: connection, insufficient resources, operator intervention (timeouts too), system error.
-_UNAVAILABLE_CLASSES = ("08", "53", "57", "58")
+# SQLSTATE classes: connection, login refused and no such database (as while one is restored), insufficient resources, operator
+# intervention (timeouts too), system error.
+_UNAVAILABLE_CLASSES = ("08", "28", "3D", "53", "57", "58")
 
 
 class WrongRegion(RuntimeError):

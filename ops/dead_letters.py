@@ -5,13 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import Annotated, Any
 
-import orjson
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ops import db
 from ops.local.environment import Role, ambient_environ, settings_of
+from ops.output import AsJson, listing
+from ops.regions import Regions, from_each
 from ops.settings import Settings
 from schemas.event import format_time
 from schemas.topics import Region
@@ -25,20 +24,15 @@ def register(app: typer.Typer) -> None:
 
 
 def dead_letters(
-    region: Annotated[Region | None, typer.Option(help="Only this region.", case_sensitive=False)] = None,
+    region: Regions = None,
     limit: Annotated[int, typer.Option(help="The newest so many of a region.", min=1)] = 200,
-    as_json: Annotated[bool, typer.Option("--json", help="As a JSON array.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List what the sinks could not take, newest first. The events themselves are in their chains."""
     settings = settings_of(Settings, ambient_environ(Role.OWNER))
-    rows = [row for one in ([region] if region else settings.regions) for row in asyncio.run(find(settings, one, limit))]
-    if as_json:
-        typer.echo(orjson.dumps(rows))
-        return
-    table = Table(*_COLUMNS)
-    for row in rows:
-        table.add_row(*("" if row[name] is None else str(row[name]) for name in _COLUMNS))
-    Console().print(table)
+    found, is_whole = from_each(region or settings.regions, lambda each: asyncio.run(find(settings, each, limit)))
+    listing([row for _region, row in found], _COLUMNS, as_json=as_json)
+    raise typer.Exit(0 if is_whole else 1)
 
 
 async def find(settings: Settings, region: Region, limit: int) -> list[dict[str, Any]]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,7 +9,7 @@ import orjson
 
 from ops import audit, db
 from ops.clock import SystemClock
-from schemas.audit import Entry, Outcome
+from schemas.audit import Outcome
 from schemas.topics import Region
 
 
@@ -22,7 +20,12 @@ async def record(
 
     Raises ``audit.NoAuditWorkspace``.
     """
-    who = getpass.getuser()
-    entry = Entry(action, Outcome.SUCCESS, {"id": who, "type": "operator"}, secrets.token_hex(16), target, detail)
-    await connection.execute(db.load_queries("ops")["record_decision"], who, decision, orjson.dumps(detail).decode())
+    entry = audit.by_operator(action, target, detail)
+    await connection.execute(db.load_queries("ops")["record_decision"], entry.actor["id"], decision, orjson.dumps(detail).decode())
+    await audit.write(connection, entry, region=region, company_id=None, now=SystemClock().micros())
+
+
+async def refuse(connection: db.Connection, action: str, target: Mapping[str, Any], reason: str, *, region: Region) -> None:
+    """Tell the audit that a decision was not carried out; in another transaction than the one in which it was refused."""
+    entry = audit.by_operator(action, target, {"region": region.value, "reason": reason}, Outcome.DENIED)
     await audit.write(connection, entry, region=region, company_id=None, now=SystemClock().micros())

@@ -66,6 +66,8 @@ JOB_POINTS: Final = (
     "verification_recorded",
 )
 """In the scheduler, and its jobs up to verification."""
+RESTORE_POINTS: Final = ("restore_before_commit", "restore_claimed", "restore_asked", "restore_looked", "restore_recorded")
+"""In the jobs that carry restore requests out."""
 
 
 class FaultPoints:
@@ -78,7 +80,7 @@ class FaultPoints:
             points, _, seed = spec.rpartition(":")
             self._random = random.Random(seed)
             self._chances = {name: float(chance) for name, chance in (pair.split(":") for pair in points.split(","))}
-        known = (*POINTS, *RELAY_POINTS, *SINK_POINTS, *WEBHOOK_POINTS, *ARCHIVE_POINTS, *JOB_POINTS, *RETENTION_POINTS)
+        known = (*POINTS, *RELAY_POINTS, *SINK_POINTS, *WEBHOOK_POINTS, *ARCHIVE_POINTS, *JOB_POINTS, *RETENTION_POINTS, *RESTORE_POINTS)
         if unknown := set(self._chances).difference(known):
             raise ValueError(f"FAULT_POINTS names no such place: {', '.join(sorted(unknown))}")
 

@@ -7,8 +7,6 @@ stay as they are: ours have names of our own.
 from __future__ import annotations
 
 import asyncio
-import getpass
-import secrets
 from collections.abc import Sequence
 from enum import StrEnum
 from typing import Annotated, Any, Final, NamedTuple
@@ -21,7 +19,6 @@ from ops.local.environment import Role, ambient_environ, settings_of
 from ops.objects import Denied, Lifecycle, ObjectStore, StoreUnavailable, Unsupported
 from ops.settings import Settings
 from schemas.archive import COLD_TAG
-from schemas.audit import Entry, Outcome
 from schemas.topics import Region
 
 COLD_CLASS: Final = "GLACIER"
@@ -152,12 +149,6 @@ def _purpose(rule: dict[str, Any]) -> str:
 
 async def _note(connection: db.Connection, region: Region, bucket: str, days: Sequence[int]) -> None:
     """In the operator's audit: kept if the rules are set, and only then."""
-    entry = Entry(
-        action="lifecycle.apply",
-        outcome=Outcome.SUCCESS,
-        actor={"id": getpass.getuser(), "type": "operator"},
-        trace_id=secrets.token_hex(16),
-        target={"id": bucket, "type": "bucket"},
-        metadata={"coldAfterDays": list(days), "storageClass": COLD_CLASS, "abandonedAfterDays": ABANDONED_DAYS},
-    )
+    detail = {"coldAfterDays": list(days), "storageClass": COLD_CLASS, "abandonedAfterDays": ABANDONED_DAYS}
+    entry = audit.by_operator("lifecycle.apply", {"id": bucket, "type": "bucket"}, detail)
     await audit.write(connection, entry, region=region, company_id=None, now=SystemClock().micros())

@@ -257,6 +257,12 @@ class Metrics:
         self.expiry_locked = Gauge(
             "hyrelog_archive_locked_parts", "How many parts are past their retention and kept by Object Lock?", region, registry=to
         )
+        self.restore_requests = Gauge(
+            "hyrelog_archive_restore_requests", "How many restore requests are not over, by their state?", (*region, "state"), registry=to
+        )
+        self.restores_late = Gauge(
+            "hyrelog_archive_late_restores", "How many does the store take twice as long for as their tier should?", region, registry=to
+        )
 
     def _jobs(self, to: CollectorRegistry) -> None:
         job = ("region", "job")

@@ -7,7 +7,7 @@ may wait for a table, a transaction for each step.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
@@ -16,12 +16,18 @@ import typer
 from alembic import command, op
 from alembic.config import Config
 from alembic.migration import MigrationContext
+from alembic.runtime.migration import MigrationInfo
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, NullPool, create_engine, make_url, text
 
+from ops import audit
+from ops.clock import SystemClock
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.settings import DatabaseSettings
+from schemas.audit import Entry
 from schemas.topics import Region
+
+Tell = Callable[..., None]
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 _LOCK_KEY = 0x68797265  # "hyre"
@@ -74,7 +80,7 @@ def migrate(url: str, region: Region, *, is_demo: bool = False) -> str:
         _refuse_other_region(connection, region)
         connection.execute(text(f"SET lock_timeout = '{_STEP_LOCK_TIMEOUT}'"))
         connection.commit()
-        command.upgrade(_config(connection), "head")
+        command.upgrade(_config(connection, _telling(connection, region)), "head")
         _sign(connection, region, is_demo=is_demo)
         return _revision(connection) or ""
 
@@ -85,6 +91,7 @@ def remake(url: str, region: Region) -> None:
         for statement in (f"SET LOCAL lock_timeout = '{_STEP_LOCK_TIMEOUT}'", "DROP SCHEMA public CASCADE", "CREATE SCHEMA public"):
             connection.execute(text(statement))
         command.upgrade(_config(connection), "head")
+        _write(connection, region, audit.by_operator("region.reset", {"type": "region", "id": region.value}, {"isDemo": True}))
         _sign(connection, region, is_demo=True)
 
 
@@ -116,10 +123,38 @@ def _alone(connection: Connection) -> Iterator[None]:
     yield
 
 
-def _config(connection: Connection) -> Config:
+def _telling(connection: Connection, region: Region) -> Tell:
+    """What tells the operators' audit of each step of a database that is in use, in the step's own transaction.
+
+    A database that is made from nothing has nothing yet that was changed.
+    """
+    began_at = _revision(connection)
+    connection.rollback()
+
+    def tell(*, step: MigrationInfo, **_others: object) -> None:
+        if began_at is not None and connection.scalar(text("SELECT to_regprocedure('operator_audit_workspace()') IS NOT NULL")):
+            detail = {"region": region.value, "from": ", ".join(step.down_revision_ids), "to": step.up_revision_id}
+            _write(connection, region, audit.by_operator("schema.migrate", {"type": "database", "id": region.value}, detail))
+
+    return tell
+
+
+def _write(connection: Connection, region: Region, entry: Entry) -> None:
+    driver = connection.connection.driver_connection
+    if driver is None:
+        raise MigrationError("the connection was closed under the migration")
+    audit.write_sync(driver, entry, region=region, company_id=None, now=SystemClock().micros())
+
+
+def _tell_nobody(**_told: object) -> None:
+    """For what is told as a whole."""
+
+
+def _config(connection: Connection, tell: Tell = _tell_nobody) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_SCRIPTS).replace("%", "%%"))
     config.attributes["connection"] = connection
+    config.attributes["tell"] = tell
     return config
 
 

@@ -8,8 +8,6 @@ read: killed, it is simply run again; secrets rotated meanwhile stay as their ro
 from __future__ import annotations
 
 import asyncio
-import getpass
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, NamedTuple
@@ -24,7 +22,6 @@ from ops.clock import SystemClock
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.sealing import Sealer, Unsealable
 from ops.settings import Settings
-from schemas.audit import Entry, Outcome
 from schemas.topics import REGIONS, Region
 
 _FIRST = UUID(int=0)
@@ -181,7 +178,6 @@ class _Rekeying:
         return len(written)
 
     async def _tell(self, sealed: int) -> None:
-        actor = {"id": getpass.getuser(), "type": "operator"}
-        target, detail = {"type": "region", "id": self._region.value}, {"secrets": sealed}
-        entry = Entry(f"{self._kind.owner}.rekey", Outcome.SUCCESS, actor, secrets.token_hex(16), target, detail)
+        target = {"type": "region", "id": self._region.value}
+        entry = audit.by_operator(f"{self._kind.owner}.rekey", target, {"secrets": sealed})
         await audit.write(self._connection, entry, region=self._region, company_id=None, now=SystemClock().micros())

@@ -13,8 +13,9 @@ from pydantic_settings import BaseSettings
 from ops.local.environment import Role, ambient_environ, ambient_stack, settings_of
 from ops.local.state import State
 from ops.settings import Settings
-from ops.tenancy.registry import Entropy, KeyTerms, Refused, Registry, open_registry, random_entropy
+from ops.tenancy.registry import Refused, Registry, open_registry
 from ops.tenancy.reset import reset
+from ops.tenancy.terms import Entropy, KeyTerms, random_entropy
 from schemas.keys import ENTROPY_BYTES, Scope
 from schemas.plans import PlanName
 from schemas.topics import Region

@@ -9,7 +9,7 @@ were stored before are recognised by their ids and commitments, and dropped as r
 from __future__ import annotations
 
 import asyncio
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -38,56 +38,69 @@ def unpark(
     from_offset: Annotated[
         int | None, typer.Option(help="Kafka offset to go on from; by default none that may hold something new is passed over.")
     ] = None,
+    every: Annotated[bool, typer.Option("--all", help="All of the region's that are parked, each by default.")] = False,
     reason: Annotated[str, typer.Option(help="Why; it is recorded.")] = "",
 ) -> None:
-    """List parked partitions, or let one go on."""
+    """List parked partitions, or let one go on, or all."""
     settings = settings_of(Settings, ambient_environ(Role.OWNER))
-    if partition is None:
+    if partition is None and not every:
         asyncio.run(_list(settings, region))
         return
+    if every and (partition is not None or from_offset is not None):
+        raise typer.BadParameter("goes with neither --partition nor --from-offset", param_hint="--all")
     if not reason.strip():
         raise typer.BadParameter("say why: it is recorded", param_hint="--reason")
     try:
-        typer.echo(asyncio.run(release(settings, region, partition, from_offset, reason)))
+        for each in asyncio.run(_parked(settings, region)) if partition is None else (partition,):
+            typer.echo(asyncio.run(release(settings, region, each, from_offset, reason)))
     except NotParked as error:
         typer.echo(str(error), err=True)
         raise typer.Exit(code=1) from None
 
 
 async def release(settings: Settings, region: Region, partition: int, from_offset: int | None, reason: str) -> str:
-    """Unpark a partition and record the decision; says what was done. Raises ``NotParked``."""
+    """Unpark a partition and record the decision; says what was done. Raises ``NotParked``, of which the audit is told too."""
     topic, bounds = await _look(settings, region, partition)
-    if from_offset is not None and not bounds.start <= from_offset <= bounds.end:
-        raise NotParked(f"offset {from_offset} is not in the log, which holds {bounds.start} to {bounds.end}")
-    name = ingest_topic(region)
-    sql = db.load_queries("ops")
+    target = {"id": f"{region}/{partition}", "type": "partition"}  # it concerns every company of the partition
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
     try:
-        async with pool.acquire() as connection, connection.transaction():
-            rows = {row["partition"]: row for row in await connection.fetch(sql["list_sources"], name)}
-            if partition not in rows or rows[partition]["parked_reason"] is None:
-                raise NotParked(f"{region} partition {partition} is not parked")
-            row = rows[partition]
-            start = _start(row, topic, bounds) if from_offset is None else from_offset
-            base = row["next_offset"] - start
-            done = await connection.execute(sql["unpark"], name, partition, topic.id, base, row["next_offset"])
-            if done != "UPDATE 1":
-                raise NotParked(f"{region} partition {partition} moved meanwhile: look again")
-            detail = {
-                "region": region.value,
-                "partition": partition,
-                "parkedReason": row["parked_reason"],
-                "fromOffset": start,
-                "logStart": bounds.start,
-                "logEnd": bounds.end,
-                "position": row["next_offset"],
-                "reason": reason,
-            }
-            target = {"id": f"{region}/{partition}", "type": "partition"}  # it concerns every company of the partition
-            await decisions.record(connection, "UNPARK", "partition.unpark", target, detail, region=region)
+        async with pool.acquire() as connection:
+            try:
+                async with connection.transaction():
+                    detail = await _release(connection, region, partition, topic, bounds, from_offset)
+                    await decisions.record(connection, "UNPARK", "partition.unpark", target, detail | {"reason": reason}, region=region)
+            except NotParked as error:
+                await decisions.refuse(connection, "partition.unpark", target, str(error), region=region)
+                raise
     finally:
         await pool.close()
-    return f"{region} partition {partition} goes on at offset {start} (position {row['next_offset']})"
+    return f"{region} partition {partition} goes on at offset {detail['fromOffset']} (position {detail['position']})"
+
+
+async def _release(
+    connection: db.Connection, region: Region, partition: int, topic: Topic, bounds: Bounds, from_offset: int | None
+) -> dict[str, Any]:
+    """What was done, to be recorded in the same transaction. Raises ``NotParked``."""
+    if from_offset is not None and not bounds.start <= from_offset <= bounds.end:
+        raise NotParked(f"offset {from_offset} is not in the log, which holds {bounds.start} to {bounds.end}")
+    name, sql = ingest_topic(region), db.load_queries("ops")
+    rows = {row["partition"]: row for row in await connection.fetch(sql["list_sources"], name)}
+    if partition not in rows or rows[partition]["parked_reason"] is None:
+        raise NotParked(f"{region} partition {partition} is not parked")
+    row = rows[partition]
+    start = _start(row, topic, bounds) if from_offset is None else from_offset
+    done = await connection.execute(sql["unpark"], name, partition, topic.id, row["next_offset"] - start, row["next_offset"])
+    if done != "UPDATE 1":
+        raise NotParked(f"{region} partition {partition} moved meanwhile: look again")
+    return {
+        "region": region.value,
+        "partition": partition,
+        "parkedReason": row["parked_reason"],
+        "fromOffset": start,
+        "logStart": bounds.start,
+        "logEnd": bounds.end,
+        "position": row["next_offset"],
+    }
 
 
 def _start(row: db.Row, topic: Topic, bounds: Bounds) -> int:
@@ -111,12 +124,18 @@ async def _look(settings: Settings, region: Region, partition: int) -> tuple[Top
         await view.stop()
 
 
-async def _list(settings: Settings, region: Region) -> None:
+async def _sources(settings: Settings, region: Region) -> list[db.Row]:
     pool = await db.open_pool(settings.database_url(region), application_name="hyrelog-unpark", region=region, max_size=1)
-    try:
-        rows = await pool.fetch(db.load_queries("ops")["list_sources"], ingest_topic(region))
-    finally:
-        await pool.close()
+    async with pool:
+        return await pool.fetch(db.load_queries("ops")["list_sources"], ingest_topic(region))
+
+
+async def _parked(settings: Settings, region: Region) -> list[int]:
+    return [row["partition"] for row in await _sources(settings, region) if row["parked_reason"] is not None]
+
+
+async def _list(settings: Settings, region: Region) -> None:
+    rows = await _sources(settings, region)
     table = Table("partition", "position", "parked", "since")
     for row in rows:
         since = format_time(row["parked_at"]) if row["parked_at"] else ""

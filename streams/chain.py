@@ -110,6 +110,25 @@ class PartitionChain:
                     break
             return outcome
 
+    async def was_set_back(self, source: Source) -> bool:
+        """Whether the stored position lies before what this process wrote: the database came back from a backup. Then it is believed.
+
+        Else the log would count as read up to where it once was, until a later record shows the gap.
+        """
+        if self.busy.locked() or source.next_offset >= (self.next_position or 0):
+            return False
+        async with self.busy:
+            # Asked again while no chunk of ours is under way: the one before may have committed since ``source`` was read.
+            stored = (await self._store.sources())[self.partition]
+            if stored.next_offset >= (self.next_position or 0):
+                return False
+            _LOG.warning("set back", region=self.region, partition=self.partition, of=self.next_position, to=stored.next_offset)
+            self._forget()
+            self.next_position = stored.next_offset
+            self._announced = min(self._announced, stored.next_offset)
+            self._marked = min(self._marked, stored.announced)
+            return True
+
     async def catch_up(self, source: Source, keep_going: KeepGoing) -> None:
         """Announce what was persisted and perhaps not announced, and persist the mark: for idle partitions and after taking over."""
         if self.busy.locked():

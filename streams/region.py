@@ -229,6 +229,10 @@ class RegionWorker:
         if source.parked_reason is None and (reason := contradiction(source, topic, bounds)):
             await chain.park(reason, self.flow.keep_going)
             return
+        if source.parked_reason is None and await chain.was_set_back(source):
+            self._progress[partition] = Progress()
+            await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
+            return
         position = max(source.next_offset, chain.next_position or 0) if source.parked_reason is None else source.next_offset
         progress = self._progress[partition]
         end = bounds.end + source.offset_base

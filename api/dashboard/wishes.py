@@ -10,9 +10,10 @@ from api.body import Body, Listed
 from api.keys import MAX_NETWORKS, KeyWish
 from api.parameters import ListQuery, WorkspaceId
 from api.webhooks.wishes import Id, WebhookWish
+from schemas import names
 from schemas.restore import DEFAULT_DAYS, LEAST_DAYS, MOST_DAYS, State
 
-Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f]*$", description="For people.")]
+Name = Annotated[str, Field(min_length=1, max_length=names.MOST, pattern=names.PATTERN, description="For people.")]
 
 
 class CompanyKeyWish(KeyWish):

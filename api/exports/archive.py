@@ -32,7 +32,11 @@ Test = Callable[[StoredEvent], bool]
 
 
 class ArchiveUnreadable(Exception):
-    """The archive does not have what it should have, or went cold meanwhile."""
+    """The archive does not have what it should have."""
+
+
+class ArchiveCold(Exception):
+    """The archive went cold meanwhile: its restoration is over, or the store moved it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,7 @@ class Archives:
     ) -> AsyncGenerator[list[StoredEvent]]:
         """Those events of the run that pass the test, a block at a time. All of the run have to be in the part.
 
-        Raises ``ArchiveUnreadable``, and ``Unavailable`` when the store can't answer for long.
+        Raises ``ArchiveCold``, ``ArchiveUnreadable``, and ``Unavailable`` when the store can't answer for long.
         """
         reader = PartReader(self.objects[caller.region], part, data_key)
         seq, tries = run.from_seq, iter(PATIENCE)
@@ -81,7 +85,9 @@ class Archives:
                 if seconds is None:
                     raise Unavailable from error
                 await asyncio.sleep(seconds)
-            except (Cold, NotThere, Unopenable) as error:
+            except Cold as error:
+                raise ArchiveCold from error
+            except (NotThere, Unopenable) as error:
                 _LOG.critical("an archive can't be read", part=part.id, key=part.key, reason=str(error))
                 raise ArchiveUnreadable from error
 

@@ -14,7 +14,7 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from api.exports.actions import Exports, Pulse, Started
-from api.exports.archive import ArchiveUnreadable
+from api.exports.archive import ArchiveCold, ArchiveUnreadable
 from api.exports.content import Content
 from api.exports.rows import MEDIA_TYPES
 from api.exports.source import Batch, ChainBroken, EventsGone
@@ -29,6 +29,7 @@ STALL_SECONDS: Final = 60.0
 """A client that has not read a piece for so long is gone."""
 _PIECE: Final = 64 << 10
 _FAILURES: Final[Mapping[type[Exception], str]] = {
+    ArchiveCold: "ARCHIVE_COLD",
     ArchiveUnreadable: "ARCHIVE_UNREADABLE",
     ChainBroken: "CHAIN_BROKEN",
     EventsGone: "EVENTS_GONE",

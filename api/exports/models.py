@@ -62,6 +62,7 @@ class Export(_Asked):
             "KEY_ENDED",
             "REQUESTED",
             "EVENTS_GONE",
+            "ARCHIVE_COLD",
             "ARCHIVE_UNREADABLE",
             "CHAIN_BROKEN",
             "UNAVAILABLE",
@@ -71,8 +72,8 @@ class Export(_Asked):
         ]
         | None
     ) = Field(
-        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. CHAIN_BROKEN: some are missing that "
-        "must be there. KEY_ENDED: revoked or expired meanwhile. "
+        description="Why it failed or was cancelled. EVENTS_GONE: past their retention. ARCHIVE_COLD: a restoration ended meanwhile. "
+        "CHAIN_BROKEN: some are missing that must be there. KEY_ENDED: revoked or expired meanwhile. "
         "INTERRUPTED: our server was stopped."
     )
     limit: int | None

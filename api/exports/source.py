@@ -72,7 +72,7 @@ class Source:
     def read(self, caller: Principal, wanted: EventFilter, scope: Sequence[Run], most: int | None) -> AsyncGenerator[Batch]:
         """All events of the scope that are wanted, in order; whoever takes no more than ``most`` and one spares needless reading.
 
-        Raises ``EventsGone``, ``ChainBroken``, ``ArchiveUnreadable``, ``Unavailable``.
+        Raises ``EventsGone``, ``ChainBroken``, ``ArchiveCold``, ``ArchiveUnreadable``, ``Unavailable``.
         """
         return _Reading(self, caller, wanted, PAGE_ROWS if most is None else min(PAGE_ROWS, most + 1)).batches(scope)
 

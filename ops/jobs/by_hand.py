@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
-import secrets
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from prometheus_client import CollectorRegistry
 
+from ops import audit
 from ops.clock import Clock, MovedClock
 from ops.db import Pool
 from ops.faults import FaultPoints
@@ -38,16 +37,25 @@ async def run_once(
     Raises ``Refused``, and what ``db.is_unavailable`` knows.
     """
     async with _opened(settings, region, clock, _CONNECTIONS) as (pool, ledger):
-        if as_of is not None and not await ledger.is_demo():
-            raise Refused("time is moved on a demo's database only")
-        await ledger.plan(schedules(settings, jobs), only_new=True)
-        run_id = await ledger.claim(name, is_by_hand=True, entry=_entry(region, name, as_of))
-        if run_id is None:
-            raise Refused("somebody else runs it: `hyrelog jobs` says who")
+        run_id = await _claim(ledger, settings, region, name, as_of, jobs)
         work_clock = None if as_of is None else MovedClock(clock, as_of - clock.micros())
         metrics, objects = Metrics(CollectorRegistry()), ObjectStore.of(settings, region, work_clock or clock)
         around = Surroundings(settings, region, pool, objects, clock, metrics, FaultPoints(settings.fault_points))
         return await Runner(around, ledger).run(name, jobs[name], run_id, schedule=None, work_clock=work_clock)
+
+
+async def _claim(ledger: Ledger, settings: Settings, region: Region, name: str, as_of: int | None, jobs: Mapping[str, Job]) -> str:
+    """The id of a run that is ours now. Raises ``Refused``, of which the audit is told too."""
+    if as_of is not None and not await ledger.is_demo():
+        refusal = "time is moved on a demo's database only"
+    else:
+        await ledger.plan(schedules(settings, jobs), only_new=True)
+        run_id = await ledger.claim(name, is_by_hand=True, entry=_entry(region, name, as_of))
+        if run_id is not None:
+            return run_id
+        refusal = "somebody else runs it: `hyrelog jobs` says who"
+    await ledger.tell(_entry(region, name, as_of, refusal))
+    raise Refused(refusal)
 
 
 async def standings(settings: Settings, region: Region, *, clock: Clock) -> Sequence[Standing]:
@@ -65,8 +73,9 @@ async def _opened(settings: Settings, region: Region, clock: Clock, connections:
         pool.terminate()
 
 
-def _entry(region: Region, name: str, as_of: int | None) -> Entry:
-    """What the audit is told, in the transaction of the claim."""
-    detail = {"region": region.value} | ({} if as_of is None else {"asOf": format_time(as_of)})
-    actor = {"id": getpass.getuser(), "type": "operator"}
-    return Entry("job.run", Outcome.SUCCESS, actor, secrets.token_hex(16), {"id": name, "type": "job"}, detail)
+def _entry(region: Region, name: str, as_of: int | None, refusal: str | None = None) -> Entry:
+    """What the audit is told: in the transaction of the claim, or of its refusal."""
+    told = {"region": region.value, "asOf": None if as_of is None else format_time(as_of), "reason": refusal}
+    detail = {member: value for member, value in told.items() if value is not None}
+    outcome = Outcome.SUCCESS if refusal is None else Outcome.DENIED
+    return audit.by_operator("job.run", {"id": name, "type": "job"}, detail, outcome)

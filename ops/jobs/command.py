@@ -8,13 +8,11 @@ from contextlib import AsyncExitStack
 from datetime import datetime
 from typing import Annotated, Any
 
-import orjson
 import typer
 from prometheus_client import CollectorRegistry
-from rich.console import Console
 from rich.table import Column, Table
 
-from ops import db, failures, health, log
+from ops import health, log
 from ops.clock import SystemClock
 from ops.faults import FaultPoints
 from ops.jobs.by_hand import Refused, run_once, standings
@@ -23,6 +21,8 @@ from ops.jobs.registry import JOBS
 from ops.jobs.scheduler import RegionScheduler
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.metrics import Metrics
+from ops.output import AsJson, echo_json, show
+from ops.regions import Regions, from_each, is_away, reason
 from ops.serve import serving, stop_on_signal
 from ops.settings import Settings
 from schemas.event import format_time, to_micros
@@ -30,19 +30,20 @@ from schemas.topics import Region
 
 _GRACE_SECONDS = 20.0
 
-Regions = Annotated[
-    list[Region] | None, typer.Option("--region", help="Only this region; may be given more than once.", case_sensitive=False)
-]
-AsJson = Annotated[bool, typer.Option("--json", help="For programs.")]
-
 
 def register(app: typer.Typer) -> None:
     """Add the commands ``scheduler`` and ``jobs``."""
     app.command("scheduler")(scheduler)
+    app.add_typer(group(), name="jobs")
+
+
+def group() -> typer.Typer:
+    """The jobs' commands; without one, they are shown."""
     jobs = typer.Typer(invoke_without_command=True, help="What runs daily and weekly: how it stands, and running it by hand.")
-    jobs.callback()(show)
+    jobs.callback()(show_jobs)
+    jobs.command("show")(show_jobs)
     jobs.command("run")(run_by_hand)
-    app.add_typer(jobs, name="jobs")
+    return jobs
 
 
 def scheduler() -> None:
@@ -67,27 +68,18 @@ async def serve(settings: Settings) -> None:
         await stop.wait()
 
 
-def show(context: typer.Context, region: Regions = None, as_json: AsJson = False) -> None:
+def show_jobs(context: typer.Context, region: Regions = None, as_json: AsJson = False) -> None:
     """Show every job's schedule, last run, result and duration, and when it runs next."""
     if context.invoked_subcommand is not None:
         return
-    settings = settings_of(Settings, ambient_environ(Role.SCHEDULER))
-    found: list[tuple[Region, Standing]] = []
-    missing, clock = False, SystemClock()
-    for each in region or settings.regions:
-        try:
-            found += [(each, standing) for standing in asyncio.run(standings(settings, each, clock=clock))]
-        except Exception as error:
-            if not _is_away(error):
-                raise
-            missing = True
-            typer.echo(f"{each}: can't tell: {failures.summary(error)}", err=True)
+    settings, clock = settings_of(Settings, ambient_environ(Role.SCHEDULER)), SystemClock()
+    found, is_whole = from_each(region or settings.regions, lambda each: asyncio.run(standings(settings, each, clock=clock)))
     now = clock.micros()
     if as_json:
-        typer.echo(orjson.dumps([_members(each, standing, now) for each, standing in found], option=orjson.OPT_INDENT_2))
+        echo_json([_members(each, standing, now) for each, standing in found])
     else:
-        Console().print(_table(found, now))
-    raise typer.Exit(1 if missing else 0)
+        show(_table(found, now))
+    raise typer.Exit(0 if is_whole else 1)
 
 
 def run_by_hand(
@@ -121,18 +113,13 @@ async def _run(settings: Settings, region: Region, name: str, as_of: int | None)
         typer.echo(f"{region} {name}: {error}", err=True)
         return False
     except Exception as error:
-        if not _is_away(error):
+        if not is_away(error):
             raise
-        typer.echo(f"{region} {name}: can't tell: {failures.summary(error)}", err=True)
+        typer.echo(f"{region} {name}: can't tell: {reason(error)}", err=True)
         return False
     is_good = ending.result is Result.SUCCEEDED
     typer.echo(f"{region} {name}: {ending.result}: {_words(ending.detail)}", err=not is_good)
     return is_good
-
-
-def _is_away(error: Exception) -> bool:
-    """Whether the region's database can't answer, or is none of its."""
-    return db.is_unavailable(error) or isinstance(error, db.WrongRegion)
 
 
 def _table(found: list[tuple[Region, Standing]], now: int) -> Table:

@@ -104,6 +104,11 @@ class Ledger:
                 await audit.write(connection, entry, region=self._region, company_id=None, now=now)
         return run_id
 
+    async def tell(self, entry: Entry) -> None:
+        """Tell the operators' audit of what was not done."""
+        async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:
+            await audit.write(connection, entry, region=self._region, company_id=None, now=self._clock.micros())
+
     async def beat(self, name: str, run_id: str) -> bool:
         """Extend the lease; ``False`` when somebody else has the job."""
         async with self._pool.acquire(timeout=_ACQUIRE_SECONDS) as connection:

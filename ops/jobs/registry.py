@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 
 from ops.jobs import cold, expiry, marking, purge, sending, verification
+from ops.jobs.restore import checker, expiration, initiator
 from ops.jobs.work import Run
 from ops.schedule import Schedule
 from ops.settings import Settings
@@ -28,6 +29,9 @@ JOBS: Final[Mapping[str, Job]] = MappingProxyType(
         "purge": Job("10 4 * * *", purge.run),
         "archive-expiry": Job("10 6 * * *", expiry.run),
         "cold-archive-marker": Job("10 7 * * 0", cold.run),
+        "restore-initiator": Job("*/5 * * * *", initiator.run),
+        "restore-status-checker": Job("*/15 * * * *", checker.run),
+        "restore-expiration": Job("10 8 * * *", expiration.run),
     }
 )
 

@@ -12,6 +12,7 @@ from ops.db import BY_INDEX, Pool, Timeouts, is_unavailable, load_queries, open_
 from ops.faults import FaultPoints
 from ops.jobs.ledger import Ledger, Result, Standing, holder
 from ops.jobs.registry import Job, schedules
+from ops.jobs.restore.gauge import RestoreGauge
 from ops.jobs.running import Runner, Surroundings
 from ops.metrics import Metrics
 from ops.objects import ObjectStore
@@ -53,6 +54,7 @@ class RegionScheduler:
         objects = ObjectStore.of(self._settings, self.region)
         around = Surroundings(self._settings, self.region, self._pool, objects, self._clock, self._metrics, self._faults)
         self._runner = Runner(around, self._ledger)
+        self._restores = RestoreGauge(self._pool, self._metrics, self.region)
         self._task = asyncio.create_task(self._keep_time())
         return self
 
@@ -90,6 +92,7 @@ class RegionScheduler:
         now = self._clock.micros()
         self._tell(standings, now)
         self._unverified.set(await self._pool.fetchval(self._count_failed))
+        await self._restores.tell(now)
         for each in standings:
             if each.next_run_at <= now and each.name not in self._running and not each.is_running(now):
                 run_id = await self._ledger.claim(each.name)

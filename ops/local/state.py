@@ -86,6 +86,10 @@ class State:
             self._decide(lambda: self._secrets.setdefault(name, secrets.token_hex(32)))
         return self._secrets[name]
 
+    def previous_secret(self, name: str) -> str | None:
+        """What that secret was before, while it is rotated: nobody makes it but who writes ``name_previous`` into the file."""
+        return self._secrets.get(f"{name}_previous")
+
     def _decide(self, change: Callable[[], object]) -> None:
         with self.locked("state"):
             self.reload()

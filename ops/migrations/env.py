@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-context.configure(connection=context.config.attributes["connection"], transaction_per_migration=True)
+given = context.config.attributes
+context.configure(connection=given["connection"], transaction_per_migration=True, on_version_apply=given["tell"])
 with context.begin_transaction():
     context.run_migrations()

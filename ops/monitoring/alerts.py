@@ -10,6 +10,23 @@ from ops.metrics import Metrics
 from ops.monitoring.promql import increase, level, moved, per_second, quantile, rate
 
 RUNBOOK = "ops/docs/operations.md"
+STEPS = {
+    "kafka-refuses": "broker-lost",
+    "tail-away": "broker-lost",
+    "parked": "broker-lost",
+    "keys-unclaimed": "database-lost",
+    "keys-unavailable": "database-lost",
+    "chain-late": "lag-grows",
+    "audit-late": "lag-grows",
+    "sink-late": "lag-grows",
+    "webhooks-late": "lag-grows",
+    "rejected": "poison-events",
+    "sink-stopped": "poison-events",
+    "sink-dead": "poison-events",
+    "keys-tried": "key-leaked",
+    "archive-not-verified": "restore-from-backup",
+}
+"""Pages of ops/docs/runbooks, by anchors of the alerts that they are for."""
 CRITICAL, WARNING = "critical", "warning"
 """Critical: events may be refused or lost unless somebody acts now. Warning: something is slow, late or odd."""
 
@@ -221,6 +238,14 @@ def _retention(of: Metrics) -> Iterator[Alert]:
         "Workspaces of {{ $labels.region }} are not purged any further: rows, tiles or archive are not what they should be",
         "purge-refused",
     )
+    yield Alert(
+        "HyrelogRestoreLate",
+        f"{level(of.restores_late, 'region')} > 0",
+        "0m",
+        WARNING,
+        "Restorations of {{ $labels.region }} take twice as long as they should",
+        "restore-late",
+    )
 
 
 def _archive(of: Metrics) -> Iterator[Alert]:
@@ -303,4 +328,6 @@ def rules(of: Metrics) -> str:
             f"      summary: {json.dumps(alert.summary)}",
             f"      runbook: {RUNBOOK}#{alert.anchor}",
         ]
+        if alert.anchor in STEPS:
+            lines.append(f"      steps: ops/docs/runbooks/{STEPS[alert.anchor]}.md")
     return "\n".join(lines) + "\n"

@@ -221,6 +221,12 @@ def _retention(of: Metrics) -> Row:
             _panel("Workspaces not purged any further", "short", _level(of.purge_refused, "region")),
             _panel("Archives expired", "cps", _rate(of.expired, "region")),
             _panel("Archives past their retention and locked", "short", _level(of.expiry_locked, "region")),
+            _panel(
+                "Restore requests",
+                "short",
+                _level(of.restore_requests, "state", "region"),
+                _level(of.restores_late, "region", called="late"),
+            ),
         ),
     )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from typing import Any, NamedTuple
 
@@ -46,6 +46,10 @@ class RestoreRequest:
     completed_at: int | None
     restored_until: int | None
     expired_at: int | None
+
+    def initiating(self) -> RestoreRequest:
+        """The same, about to be asked for."""
+        return replace(self, state=State.INITIATING)
 
     def target(self) -> dict[str, Any]:
         """As an entry of the audit names it."""

@@ -55,7 +55,11 @@ SELECT company_id, kind, archived_at FROM workspace WHERE id = $1 FOR NO KEY UPD
 
 -- name: lock_key
 -- A key that is about to change.
-SELECT company_id, workspace_id, prefix, revoked_at FROM api_key WHERE id = $1 FOR NO KEY UPDATE
+SELECT company_id, workspace_id, prefix, revoked_at,
+  CASE WHEN revoked_at IS NOT NULL THEN 'REVOKED' WHEN expires_at <= now() THEN 'EXPIRED' WHEN rotated_to IS NOT NULL THEN 'ROTATED'
+    ELSE 'ACTIVE' END,
+  name, ip_allowlist::text[], expires_at
+FROM api_key WHERE id = $1 FOR NO KEY UPDATE
 
 -- name: set_plan
 -- Put a company on another plan.
@@ -91,23 +95,52 @@ UPDATE workspace SET archived_at = CASE WHEN $2::boolean THEN now() END WHERE id
 -- From now on (at most ten seconds later, for a process that knows it) the key is nobody's.
 UPDATE api_key SET revoked_at = now() WHERE id = $1
 
+-- name: retire_key
+-- A key that was rotated is good for the overlap, unless it ends before; when that is.
+UPDATE api_key SET rotated_to = $2, expires_at = least(expires_at, now() + make_interval(secs => $3::double precision))
+WHERE id = $1
+RETURNING expires_at
+
 -- name: set_allowlist
 -- From where a key may be used; from anywhere when empty.
 UPDATE api_key SET ip_allowlist = $2::text[]::cidr[] WHERE id = $1
 
 -- name: companies
--- All companies of the region.
-SELECT id, name, plan, overrides FROM company ORDER BY id
+-- The region's newest customers: whose name has that in it ($1, a pattern) or whose id it is.
+SELECT id, name, plan, overrides, created_at
+FROM company
+WHERE NOT is_operator AND ($1::text IS NULL OR lower(name) LIKE $1 OR id::text = $2)
+ORDER BY id DESC
+LIMIT $3
+
+-- name: company
+-- A company, and what its plan allows it.
+SELECT c.id, c.name, c.plan, p.limits || c.overrides, c.overrides, c.created_at
+FROM company c JOIN plan p ON p.name = c.plan
+WHERE c.id = $1
 
 -- name: workspaces
--- A company's workspaces.
-SELECT id, name, CASE WHEN archived_at IS NULL THEN kind ELSE 'ARCHIVED' END FROM workspace WHERE company_id = $1 ORDER BY id
+-- A company's workspaces, or one of them.
+SELECT id, name, kind, archived_at, created_at FROM workspace WHERE company_id = $1 AND ($2::uuid IS NULL OR id = $2) ORDER BY id
 
 -- name: projects
--- A company's projects.
-SELECT id, name, workspace_id FROM project WHERE company_id = $1 ORDER BY id
+-- A company's projects, or those of one workspace.
+SELECT id, workspace_id, name, created_at FROM project WHERE company_id = $1 AND ($2::uuid IS NULL OR workspace_id = $2) ORDER BY id
+
+-- name: project
+-- A project of a workspace.
+SELECT id, workspace_id, name, created_at FROM project WHERE workspace_id = $1 AND id = $2
 
 -- name: keys
--- A company's keys, as far as they may be shown.
-SELECT id, name, prefix, CASE WHEN revoked_at IS NOT NULL THEN 'REVOKED' WHEN expires_at <= now() THEN 'EXPIRED' ELSE 'ACTIVE' END
-FROM api_key WHERE company_id = $1 ORDER BY id
+-- A company's keys, or those of one workspace, or one, as far as they may be shown.
+SELECT k.id, k.prefix, CASE WHEN k.workspace_id IS NULL THEN 'COMPANY' ELSE 'WORKSPACE' END, k.workspace_id, k.name,
+  CASE WHEN k.revoked_at IS NOT NULL THEN 'REVOKED' WHEN k.expires_at <= now() THEN 'EXPIRED' WHEN k.rotated_to IS NOT NULL THEN 'ROTATED'
+    ELSE 'ACTIVE' END,
+  k.created_at, k.expires_at, u.last_used_at, k.ip_allowlist::text[]
+FROM api_key k LEFT JOIN api_key_use u ON u.key_id = k.id
+WHERE k.company_id = $1 AND ($2::uuid IS NULL OR k.workspace_id = $2) AND ($3::uuid IS NULL OR k.id = $3)
+ORDER BY k.id
+
+-- name: plans
+-- What each plan allows.
+SELECT name, limits FROM plan

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import getpass
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
-from enum import StrEnum
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -17,59 +14,43 @@ import psycopg
 from psycopg.rows import TupleRow
 from psycopg.sql import SQL, Identifier
 
-from ops.audit import write_sync
+from ops import audit
 from ops.clock import SystemClock
-from ops.db import load_queries
+from ops.db import WrongRegion, load_queries
 from ops.settings import Settings
+from ops.tenancy.terms import Entropy, Key, KeyTerms, Kind, random_entropy, time_of
 from schemas.audit import Entry, Outcome
-from schemas.event import format_time, to_micros
-from schemas.keys import ENTROPY_BYTES, Scope, hash_key, key_prefix, make_key
+from schemas.keys import Scope, hash_key, key_prefix, make_key
+from schemas.names import check_name
 from schemas.plans import PlanName, check_overrides
 from schemas.topics import Region
 
 _CONNECT_SECONDS = 5
 
 Record = Callable[[Entry, UUID], None]
-Entropy = Callable[[Scope], bytes]
 Members = Mapping[str, Any]
 
 
+class Denied(NamedTuple):
+    """What the audit of a company is to be told of a refusal."""
+
+    company: UUID
+    entry: Entry
+
+
 class Refused(Exception):
-    """Nothing was changed: what was named is not there, or not in a state for this."""
+    """Nothing was changed: what was named is not there, or not in a state for this.
+
+    ``denied`` is what the company's audit is to be told, where there is such a company: the transaction that would have, is no more.
+    """
+
+    def __init__(self, reason: str, denied: Denied | None = None) -> None:
+        super().__init__(reason)
+        self.denied = denied
 
 
-class Kind(StrEnum):
-    """What has an id."""
-
-    COMPANY = "company"
-    WORKSPACE = "workspace"
-    KEY = "key"
-
-
-class Key(NamedTuple):
-    """A new key. Its text is stored nowhere."""
-
-    id: UUID
-    text: str
-
-
-@dataclass(frozen=True, slots=True)
-class KeyTerms:
-    """What a new key is called, from where it may be used (anywhere when empty), and until when."""
-
-    name: str
-    allowlist: Sequence[str] = ()
-    expires_at: datetime | None = None
-
-    def told(self) -> dict[str, Any]:
-        """As an entry of the audit tells them, the API's alike."""
-        expires_at = None if self.expires_at is None else format_time(to_micros(self.expires_at))
-        return {"expiresAt": expires_at, "ipAllowlist": list(self.allowlist)}
-
-
-def random_entropy(_scope: Scope) -> bytes:
-    """24 bytes for a new key."""
-    return secrets.token_bytes(ENTROPY_BYTES)
+class OtherRegion(Refused, WrongRegion):
+    """The database is not the region's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +67,7 @@ class Acting:
 
 def operator() -> Acting:
     """The one at this machine's command line."""
-    return Acting({"id": getpass.getuser(), "type": "operator"}, secrets.token_hex(16))
+    return Acting(audit.operator(), secrets.token_hex(16))
 
 
 @contextmanager
@@ -95,7 +76,7 @@ def open_registry(
 ) -> Iterator[Registry]:
     """A transaction on the region's database, committed when the block ends well; by default the operator's.
 
-    Raises ``Refused`` if that is another region's.
+    Raises ``OtherRegion`` if that is another region's.
     """
     clock, acting = SystemClock(), acting or operator()
     url = settings.database_url(region)
@@ -106,7 +87,7 @@ def open_registry(
             connection.execute(SQL("SET LOCAL ROLE {}").format(Identifier(acting.role)))
 
         def record(entry: Entry, company: UUID) -> None:
-            write_sync(connection, entry, region=region, company_id=str(company), now=clock.micros())
+            audit.write_sync(connection, entry, region=region, company_id=str(company), now=clock.micros())
 
         registry = Registry(connection, region, settings.secrets("api_key_secret")[0], entropy=entropy, record=record, acting=acting)
         registry.check_region()
@@ -136,49 +117,66 @@ class Registry:
         self._queries = load_queries("ops.tenancy")
 
     def check_region(self) -> None:
-        """Raise ``Refused`` unless the database is this region's."""
+        """Raise ``OtherRegion`` unless the database is this region's."""
         found, _is_demo = self.one("database") or (None, False)
         if found != self.region:
-            raise Refused(f"the database set for {self.region} is that of {found or 'no region'}")
+            raise OtherRegion(f"the database set for {self.region} is that of {found or 'no region'}")
 
     def has(self, kind: Kind, id: UUID) -> bool:
         """Whether it is one of this region's; holds it until the transaction ends."""
         return self.one(f"lock_{kind}", id) is not None
 
     def add_company(self, name: str, plan: PlanName, overrides: Members | None = None) -> UUID:
-        """A company with nothing but its AUDIT workspace. Raises ``ValueError`` for overrides that no plan has."""
+        """A company with nothing but its AUDIT workspace. Raises ``ValueError`` for overrides that no plan has, and what is no name."""
         check_overrides(overrides or {})
-        company = self._insert("insert_company", name, plan, _json(overrides or {}))
+        company = self._insert("insert_company", check_name(name), plan, _json(overrides or {}))
         self._note("company.create", company, Kind.COMPANY, company, name=name, plan=plan, overrides=overrides or {})
         return company
 
     def add_workspace(self, company: UUID, name: str) -> UUID:
-        """A workspace of the company."""
+        """A workspace of the company. Raises ``ValueError`` for what is no name."""
         self._locked(Kind.COMPANY, company)
-        workspace = self._insert("insert_workspace", company, name)
+        workspace = self._insert("insert_workspace", company, check_name(name))
         self._note("workspace.create", company, Kind.WORKSPACE, workspace, name=name)
         return workspace
 
     def add_project(self, workspace: UUID, name: str) -> UUID:
-        """A project of the workspace."""
-        company, kind, _archived_at = self._locked(Kind.WORKSPACE, workspace)
-        _refuse_audit(kind)
-        project = self._insert("insert_project", company, workspace, name)
-        self._note("project.create", company, "project", project, name=name, workspaceId=str(workspace))
+        """A project of the workspace. Raises ``ValueError`` for what is no name."""
+        company, kind, archived_at = self._locked(Kind.WORKSPACE, workspace)
+        with self._telling("project.create", company, Kind.WORKSPACE, workspace):
+            _refuse_audit(kind)
+            if archived_at is not None:
+                raise Refused(f"workspace {workspace} is archived: it gets no projects")
+        project = self._insert("insert_project", company, workspace, check_name(name))
+        self._note("project.create", company, Kind.PROJECT, project, name=name, workspaceId=str(workspace))
         return project
 
     def add_key(self, company: UUID, workspace: UUID | None, terms: KeyTerms) -> Key:
-        """A key of the company, or of one of its workspaces."""
+        """A key of the company, or of one of its workspaces. Raises ``ValueError`` for what is no name."""
+        check_name(terms.name)
         self._locked(Kind.COMPANY, company)
         if workspace is not None:
-            self._check_open(company, workspace)
-        scope = Scope.COMPANY if workspace is None else Scope.WORKSPACE
-        text = make_key(self.region, scope, self._entropy(scope))
-        stored = (hash_key(self._secret, text), key_prefix(text), terms.name, list(terms.allowlist), terms.expires_at)
-        key = Key(self._insert("insert_key", company, workspace, *stored), text)
-        told = {"scope": scope.name, "workspaceId": workspace and str(workspace), **terms.told()}
-        self._note("key.create", company, Kind.KEY, key.id, name=terms.name, prefix=key_prefix(text), **told)
+            with self._telling("key.create", company, Kind.WORKSPACE, workspace):
+                self._check_open(company, workspace)
+        key = self._insert_key(company, workspace, terms)
+        told = {"scope": _scope(workspace).name, "workspaceId": workspace and str(workspace), **terms.told()}
+        self._note("key.create", company, Kind.KEY, key.id, name=terms.name, prefix=key_prefix(key.text), **told)
         return key
+
+    def rotate_key(self, key: UUID, overlap_seconds: int) -> tuple[UUID, Key]:
+        """The key's company, and a successor with its scope, allowlist and expiry; the key itself is good for the overlap only."""
+        company, workspace, prefix, _revoked_at, status, *terms = self._locked(Kind.KEY, key)
+        with self._telling("key.rotate", company, Kind.KEY, key):
+            if status != "ACTIVE":
+                raise Refused(f"only an active key can be rotated, {key} is {status}")
+            if workspace is not None:
+                self._check_open(company, workspace)
+        made = self._insert_key(company, workspace, kept := KeyTerms(*terms))
+        (ends_at,) = self.one("retire_key", key, made.id, overlap_seconds) or (None,)
+        told = {"scope": _scope(workspace).name, "workspaceId": workspace and str(workspace), **kept.told()}
+        successor = {"newKeyId": str(made.id), "newPrefix": key_prefix(made.text), "oldExpiresAt": time_of(ends_at)}
+        self._note("key.rotate", company, Kind.KEY, key, prefix=prefix, **told, **successor)
+        return company, made
 
     def set_plan(self, company: UUID, plan: PlanName) -> list[str]:
         """Put the company on a plan; its overrides stay. Returns the ids of the webhooks that this disables."""
@@ -204,24 +202,30 @@ class Registry:
 
     def set_archived(self, workspace: UUID, archived: bool) -> None:
         """Archive a workspace (it takes no events, and can still be read), or take it back."""
+        action = "workspace.archive" if archived else "workspace.unarchive"
         company, kind, archived_at = self._locked(Kind.WORKSPACE, workspace)
-        _refuse_audit(kind)
-        if archived == (archived_at is not None):
-            raise Refused(f"workspace {workspace} is {'' if archived else 'not '}archived already")
+        with self._telling(action, company, Kind.WORKSPACE, workspace):
+            _refuse_audit(kind)
+            if archived == (archived_at is not None):
+                raise Refused(f"workspace {workspace} is {'' if archived else 'not '}archived already")
         self.run("set_archived", workspace, archived)
-        self._note("workspace.archive" if archived else "workspace.unarchive", company, Kind.WORKSPACE, workspace)
+        self._note(action, company, Kind.WORKSPACE, workspace)
 
     def revoke_key(self, key: UUID) -> None:
         """From within ten seconds on, nobody gets in with it."""
-        company, _workspace, prefix = self._live_key(key)
+        company, prefix = self._live_key("key.revoke", key)
         self.run("revoke_key", key)
         self._note("key.revoke", company, Kind.KEY, key, prefix=prefix)
 
     def set_allowlist(self, key: UUID, allowlist: Sequence[str]) -> None:
         """From where the key may be used: networks in CIDR notation; from anywhere when empty."""
-        company, _workspace, prefix = self._live_key(key)
+        company, prefix = self._live_key("key.allowlist", key)
         self.run("set_allowlist", key, list(allowlist))
         self._note("key.allowlist", company, Kind.KEY, key, prefix=prefix, ipAllowlist=list(allowlist))
+
+    def deny(self, denied: Denied) -> None:
+        """Tell the audit of what was refused: in another transaction than the one in which it was."""
+        self._record(denied.entry, denied.company)
 
     def one(self, query: str, *arguments: object) -> TupleRow | None:
         """The first row of a named query."""
@@ -236,11 +240,12 @@ class Registry:
         self.run("lock_webhooks", company)
         return [str(webhook) for (webhook,) in self.run("disable_surplus", company)]
 
-    def _live_key(self, key: UUID) -> tuple[UUID, UUID | None, str]:
-        company, workspace, prefix, revoked_at = self._locked(Kind.KEY, key)
-        if revoked_at is not None:
-            raise Refused(f"key {key} was revoked at {revoked_at.isoformat()}")
-        return company, workspace, prefix
+    def _live_key(self, action: str, key: UUID) -> tuple[UUID, str]:
+        company, _workspace, prefix, revoked_at, *_terms = self._locked(Kind.KEY, key)
+        with self._telling(action, company, Kind.KEY, key):
+            if revoked_at is not None:
+                raise Refused(f"key {key} was revoked at {revoked_at.isoformat()}")
+        return company, prefix
 
     def _check_open(self, company: UUID, workspace: UUID) -> None:
         """Raise ``Refused`` unless keys can be made for the company's workspace."""
@@ -257,6 +262,12 @@ class Registry:
             raise Refused(f"{self.region} has no {kind} {id}")
         return row
 
+    def _insert_key(self, company: UUID, workspace: UUID | None, terms: KeyTerms) -> Key:
+        scope = _scope(workspace)
+        text = make_key(self.region, scope, self._entropy(scope))
+        stored = (hash_key(self._secret, text), key_prefix(text), terms.name, list(terms.allowlist), terms.expires_at)
+        return Key(self._insert("insert_key", company, workspace, *stored), text)
+
     def _insert(self, query: str, *arguments: object) -> UUID:
         row = self.one(query, *arguments)
         if row is None:
@@ -264,10 +275,25 @@ class Registry:
         found: UUID = row[0]
         return found
 
-    def _note(self, action: str, company: UUID, kind: str, id: UUID, **metadata: Any) -> None:
+    def _note(self, action: str, company: UUID, kind: Kind, id: UUID, **metadata: Any) -> None:
+        self._record(self._entry(action, Outcome.SUCCESS, kind, id, metadata), company)
+
+    @contextmanager
+    def _telling(self, action: str, company: UUID, kind: Kind, id: UUID) -> Iterator[None]:
+        """What is refused in here, is refused with what the company's audit is to be told of it."""
+        try:
+            yield
+        except Refused as error:
+            denied = Denied(company, self._entry(action, Outcome.DENIED, kind, id, {"reason": str(error)}))
+            raise Refused(str(error), denied) from None
+
+    def _entry(self, action: str, outcome: Outcome, kind: Kind, id: UUID, metadata: Members) -> Entry:
         target, acting = {"type": str(kind), "id": str(id)}, self._acting
-        entry = Entry(action, Outcome.SUCCESS, acting.actor, acting.trace_id, target, metadata or None, acting.context)
-        self._record(entry, company)
+        return Entry(action, outcome, acting.actor, acting.trace_id, target, metadata or None, acting.context)
+
+
+def _scope(workspace: UUID | None) -> Scope:
+    return Scope.COMPANY if workspace is None else Scope.WORKSPACE
 
 
 def _refuse_audit(kind: str) -> None:

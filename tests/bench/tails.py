@@ -17,7 +17,8 @@ import psycopg
 
 from ops.local.environment import Role
 from ops.seed import Tenant
-from ops.tenancy.registry import KeyTerms, Registry, random_entropy
+from ops.tenancy.registry import Registry
+from ops.tenancy.terms import KeyTerms, random_entropy
 from tests.bench.bench import Bench
 from tests.bench.helper import Helper, helper
 from tests.bench.load import CONNECTIONS, Poster

@@ -11,7 +11,7 @@ import pytest
 from ops.archive.parts import Part
 from ops.jobs import verification
 from ops.jobs.work import JobFailed, Work
-from ops.objects import ObjectStore, StoreUnavailable
+from ops.objects import ObjectStore, StoreUnavailable, client
 from schemas.event import StoredEvent
 from tests.support.archiving import Archive, Superuser, archive_of, mark
 from tests.support.chains import Chain, store
@@ -150,7 +150,7 @@ async def test_a_store_that_is_away_is_no_error_of_the_part(servers: LocalStack,
             raise StoreUnavailable(key)
 
     async with working(servers) as work:
-        away = Away.of(work.settings, work.region)
+        away = Away(client(work.settings), work.settings.bucket(work.region))
     async with working(servers, objects=away) as work:
         with pytest.raises(StoreUnavailable):
             await verification.run(work)

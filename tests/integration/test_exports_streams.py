@@ -231,13 +231,34 @@ async def test_an_archive_that_can_not_be_read_cuts_the_download(
     assert (await world.get(f"/{export}/manifest")).status_code == 409
 
 
+async def test_one_that_went_cold_meanwhile_does_too(world: World, servers: LocalStack, superuser: Database) -> None:
+    """And says so: it is no fault of the archive's, and nobody is called for it."""
+    async with archive_of(servers, superuser) as archive:
+        await _freeze(world, archive)
+    export = await world.made(source="HOT_AND_ARCHIVED")
+    async with slow(world, export) as client:
+        await client.head()
+        assert not (await client.rest()).endswith(LAST_CHUNK)
+    job = await until(world, export, _ended)
+    assert (job["status"], job["reason"]) == ("FAILED", "ARCHIVE_COLD")
+
+
 async def _spoil(world: World, archive: Archive) -> None:
     """Archive, purge, and put another object in the archive's place."""
+    await _replaced(world, archive, lambda key, stored: archive.objects.put_new(key, stored[:-40] + bytes(40)))
+
+
+async def _freeze(world: World, archive: Archive) -> None:
+    """Archive, purge, and have the store move it to where nothing is read at once."""
+    await _replaced(world, archive, lambda key, stored: archive.objects.put_new(key, stored, storage_class="GLACIER"))
+
+
+async def _replaced(world: World, archive: Archive, put: Callable[[str, bytes], None]) -> None:
     part = await archive.part(await world.archive(archive))
     await world.purge()
     stored = archive.objects.get(part.key)
     assert archive.objects.delete(part.key)
-    archive.objects.put_new(part.key, stored[:-40] + bytes(40))
+    put(part.key, stored)
 
 
 async def test_a_client_that_stops_reading_is_cut(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -240,3 +240,16 @@ async def test_pages_are_newest_first_and_filtered(desk: Desk) -> None:
     assert [each.id for each in everyones] == newest
     assert [each.id for each in approved] == [made[1].id]
     assert [each.id for each in companys] == [made[3].id, made[2].id, made[0].id]
+
+
+async def test_an_operator_decides_from_the_command_line_too(desk: Desk, servers: LocalStack) -> None:
+    """In the role of its commands, which has no email."""
+    part, _key = await cold_part(desk.case)
+    made, operator = await desk.ask(Wish(part)), Person("root", None)
+    url = servers.settings(Role.ADMIN).database_url(REGION)
+    pool = await open_pool(url, application_name="test-restore", region=REGION, max_size=1)
+    async with pool, pool.acquire() as connection, connection.transaction():
+        approved = await requests.approve(connection, made.id, by=operator, now=NOW)
+        cancelled = await requests.cancel(connection, made.id, company_id=None, by=operator, now=NOW)
+    assert (approved.state, cancelled.state) == (State.APPROVED, State.CANCELLED)
+    assert cancelled.shown()["decidedBy"] == {"id": "root", "email": None}

@@ -18,6 +18,7 @@ from ops.local.environment import Role
 from ops.seed import SeedSettings, seed
 from schemas.topics import Region, events_topic, ingest_topic, rejected_topic
 from tests.support.chains import Chain, store
+from tests.support.managing import operator, told
 from tests.support.stack import LocalStack
 
 REGION = Region.UK
@@ -77,6 +78,15 @@ async def _topics(servers: LocalStack) -> dict[str, Topic]:
     return {name: found[name] for name in TOPICS}
 
 
+async def _told(servers: LocalStack) -> list[tuple[str, str]]:
+    """What the operators' log of the region was told last."""
+    connection = await asyncpg.connect(servers.superuser_url(REGION))
+    try:
+        return [(entry.action, entry.outcome) for entry in await told(connection, await operator(connection))][-1:]
+    finally:
+        await connection.close()
+
+
 async def test_a_demo_begins_anew(servers: LocalStack) -> None:
     """Database and topics both: a record left in Kafka would bring the events of companies back that are no more."""
     before = await _fill(servers)
@@ -88,6 +98,7 @@ async def test_a_demo_begins_anew(servers: LocalStack) -> None:
     anew = await _topics(servers)
     assert all(anew[name].id != topics[name].id and anew[name].partitions == topics[name].partitions for name in TOPICS)
     assert "Keys, shown this once" in done.output
+    assert await _told(servers) == [("region.reset", "SUCCESS")]
 
 
 async def test_the_demos_file_fits_what_was_seeded_anew(servers: LocalStack) -> None:
@@ -105,6 +116,7 @@ async def test_what_is_no_demos_is_never_deleted(servers: LocalStack, not_a_demo
     done = await asyncio.to_thread(_run, "--reset")
     assert (done.exit_code, _counts(servers), await _topics(servers)) == (1, before, topics)
     assert "not marked as a demo's" in done.output
+    assert await _told(servers) == [("region.reset", "DENIED")]
 
 
 async def test_nothing_is_deleted_under_a_running_service(servers: LocalStack) -> None:
@@ -113,6 +125,7 @@ async def test_nothing_is_deleted_under_a_running_service(servers: LocalStack) -
         done = await asyncio.to_thread(_run, "--reset")
     assert (done.exit_code, _counts(servers), await _topics(servers)) == (1, before, topics)
     assert "streams_local" in done.output
+    assert await _told(servers) == [("region.reset", "DENIED")]
 
 
 def test_without_reset_nothing_is_destroyed_and_what_exists_is_told(servers: LocalStack) -> None:

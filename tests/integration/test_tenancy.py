@@ -43,7 +43,8 @@ def tenant(servers: LocalStack) -> Tenant:
 
 
 async def _actions(superuser: Database, company: UUID) -> list[str]:
-    return [entry.action for entry in await told(superuser, company)]
+    """What was done, and after a ``!`` what was refused."""
+    return [f"{'!' * (entry.outcome == 'DENIED')}{entry.action}" for entry in await told(superuser, company)]
 
 
 async def _holder(servers: LocalStack, superuser: Database, key: str) -> asyncpg.Record | None:
@@ -109,7 +110,7 @@ async def test_a_revoked_key_is_nobodys(servers: LocalStack, superuser: Database
     assert found is not None
     assert found["revoked"]
     assert "was revoked at" in run("key", "revoke", found["id"], exit_code=1).output
-    assert await _actions(superuser, tenant.id) == ["key.revoke"]
+    assert await _actions(superuser, tenant.id) == ["key.revoke", "!key.revoke"]
 
 
 async def test_a_key_is_bound_to_networks_and_a_time(servers: LocalStack, superuser: Database, run: Run, tenant: Tenant) -> None:
@@ -148,7 +149,7 @@ async def test_overrides_are_merged_checked_and_taken_back(servers: LocalStack, 
     run("company", "override", company, "requestsPerMinute=null", "webhooks=7")
     assert json.loads(run("company", "override", company, "webhooks=", "hotDays=8").output) == {"requestsPerMinute": None, "hotDays": 8}
     for wrong, reason in (("hotDays=0", "hotDays: must be"), ("hotDay=1", "no plan has such a member"), ("hotDays=x", "is not JSON")):
-        assert reason in run("company", "override", company, wrong, exit_code=1).output
+        assert reason in run("company", "override", company, wrong, exit_code=2).output
     assert json.loads(await superuser.fetchval("SELECT overrides FROM company WHERE id = $1", company)) == {
         "requestsPerMinute": None,
         "hotDays": 8,
@@ -168,17 +169,30 @@ async def test_overrides_are_merged_checked_and_taken_back(servers: LocalStack, 
         "key create {} X",
         "key allow {}",
         "key revoke {}",
+        "key rotate {}",
+        "workspace list {}",
+        "project list {}",
+        "key list {}",
     ],
 )
 def test_what_is_in_no_region_is_told(run: Run, command: str) -> None:
     assert re.search("there is no .* in US, EU, UK, AU", run(*command.format(uuid4()).split(), exit_code=1).output)
 
 
-@pytest.mark.parametrize("command", ["workspace archive {}", "project create {} X", "key create {company} X --workspace {}"])
-async def test_an_audit_workspace_is_left_alone(superuser: Database, run: Run, tenant: Tenant, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "action"),
+    [
+        ("workspace archive {}", "workspace.archive"),
+        ("project create {} X", "project.create"),
+        ("key create {company} X --workspace {}", "key.create"),
+    ],
+)
+async def test_an_audit_workspace_is_left_alone(superuser: Database, run: Run, tenant: Tenant, command: str, action: str) -> None:
     audit = await superuser.fetchval("SELECT id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'", tenant.id)
     assert "AUDIT workspace is read-only" in run(*command.format(audit, company=tenant.id).split(), exit_code=1).output
-    assert await _actions(superuser, tenant.id) == []
+    (entry,) = await told(superuser, tenant.id)
+    assert (entry.action, entry.outcome, entry.target) == (action, "DENIED", {"id": str(audit), "type": "workspace"})
+    assert "AUDIT workspace is read-only" in entry.metadata["reason"]
 
 
 def test_a_key_is_not_made_for_another_companys_workspace(servers: LocalStack, run: Run, tenant: Tenant) -> None:
@@ -190,7 +204,38 @@ async def test_a_key_is_not_made_for_an_archived_workspace(superuser: Database, 
     workspace = tenant.workspaces[0].id
     run("workspace", "archive", workspace)
     assert "it gets no keys" in run("key", "create", tenant.id, "X", "--workspace", workspace, exit_code=1).output
-    assert await _actions(superuser, tenant.id) == ["workspace.archive"]
+    assert "it gets no projects" in run("project", "create", workspace, "X", exit_code=1).output
+    assert await _actions(superuser, tenant.id) == ["workspace.archive", "!key.create", "!project.create"]
+
+
+async def test_a_rotated_key_gives_way_to_one_like_it(servers: LocalStack, superuser: Database, run: Run, tenant: Tenant) -> None:
+    """By the rules of the API: the old one is good for the overlap, and can't be rotated again."""
+    old_id, _old = run("key", "create", tenant.id, "Bound", "--workspace", tenant.workspaces[0].id, "--allow", "10.0.0.0/8").output.split()
+    made = json.loads(run("key", "rotate", old_id, "--overlap", 60, "--json").output)
+    rows = {str(row["id"]): row for row in await superuser.fetch("SELECT * FROM api_key WHERE company_id = $1", tenant.id)}
+    old, new = rows[old_id], rows[made["id"]]
+    assert [new[name] for name in ("workspace_id", "name", "ip_allowlist", "expires_at")] == [
+        *(old[name] for name in ("workspace_id", "name", "ip_allowlist")),
+        None,
+    ]
+    assert old["rotated_to"] == new["id"]
+    assert old["expires_at"] - new["created_at"] == 60_000_000
+    assert (made["status"], made["previous"]["status"], made["previous"]["id"]) == ("ACTIVE", "ROTATED", old_id)
+    found = await _holder(servers, superuser, made["key"])
+    assert found is not None
+    assert str(found["id"]) == made["id"]
+    assert "only an active key can be rotated" in run("key", "rotate", old_id, exit_code=1).output
+    assert await _actions(superuser, tenant.id) == ["key.create", "key.rotate", "!key.rotate"]
+    assert (await told(superuser, tenant.id))[1].metadata["newKeyId"] == made["id"]
+
+
+@pytest.mark.parametrize("name", ["", "x" * 201, "two\nlines", "\x7f", "\udcff"])
+@pytest.mark.parametrize(
+    "command", ["company create {} --region us", "workspace create COMPANY {}", "project create PROJECT {}", "key create COMPANY {}"]
+)
+def test_what_is_no_name_is_refused_before_anything_is_made(run: Run, tenant: Tenant, command: str, name: str) -> None:
+    ids = {"COMPANY": tenant.id, "PROJECT": tenant.workspaces[0].id, "{}": name}
+    assert "name: must have" in run(*(ids.get(word, word) for word in command.split()), exit_code=2).output
 
 
 def test_what_is_archived_already_is_told(run: Run, tenant: Tenant) -> None:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
+import sys
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
@@ -9,7 +12,7 @@ import asyncpg
 import pytest
 
 from ops.kafka import describe
-from ops.local.environment import Role
+from ops.local.environment import Role, service_environ
 from ops.unpark import NotParked, release
 from schemas.topics import Region, ingest_topic
 from tests.support.stack import LocalStack
@@ -38,6 +41,24 @@ async def test_a_decision_is_carried_out_kept_and_told(servers: LocalStack, supe
     assert tuple(decided or ()) == ("UNPARK", "looked into by hand")
     told = await superuser.fetchrow("SELECT company_id, workspace_id FROM audit_outbox ORDER BY position DESC LIMIT 1")
     assert told == await superuser.fetchrow("SELECT * FROM operator_audit_workspace()")
+
+
+@pytest.mark.usefixtures("parked")
+async def test_all_that_are_parked_go_on_by_one_decision(servers: LocalStack, superuser: Database) -> None:
+    """With a reason, and each from where it is by default."""
+
+    async def run(*words: str) -> tuple[int, str]:
+        environ = {**os.environ, **service_environ(servers.state, Role.OWNER)}
+        asked = [sys.executable, "-m", "ops", "unpark", "--region", "us", "--all", *words]
+        process = await asyncio.create_subprocess_exec(*asked, env=environ, stdout=asyncio.subprocess.PIPE)
+        said, _ = await process.communicate()
+        return process.returncode or 0, said.decode()
+
+    for refused in ((), ("--reason", " "), ("--reason", "why", "--partition", "7"), ("--reason", "why", "--from-offset", "0")):
+        assert await run(*refused) == (2, "")
+    assert await superuser.fetchval("SELECT count(*) FROM source WHERE parked_reason IS NOT NULL") == 1
+    assert await run("--reason", "looked into by hand") == (0, f"US partition {PARTITION} goes on at offset 0 (position 0)\n")
+    assert await run("--reason", "again") == (0, "")
 
 
 async def test_what_is_not_parked_is_left_alone(servers: LocalStack, superuser: Database) -> None:

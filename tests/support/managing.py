@@ -50,6 +50,13 @@ async def operator(superuser: Database) -> UUID:
     return found
 
 
+async def told_since(superuser: Database, position: int) -> list[tuple[UUID, Told]]:
+    """All companies' entries that wait in the outbox behind a place, and whose they are, oldest first."""
+    query = "SELECT company_id, event_id, record, position FROM audit_outbox WHERE position > $1 ORDER BY position"
+    rows = await superuser.fetch(query, position)
+    return [(row["company_id"], _told(row["record"], row["event_id"], row["position"])) for row in rows]
+
+
 async def told(superuser: Database, company_id: UUID) -> list[Told]:
     """The company's entries that wait in the outbox, oldest first."""
     rows = await superuser.fetch("SELECT event_id, record, position FROM audit_outbox WHERE company_id = $1 ORDER BY position", company_id)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date
 from decimal import Decimal
 from typing import Any
 from uuid import UUID, uuid4
 
+from ops.clock import Clock, SystemClock
+from ops.objects import SimulatedGlacier, client
 from ops.restore.rows import Person
-from schemas.restore import State
+from ops.settings import Settings
+from schemas.restore import State, Tier
 from schemas.retention import DAY_MICROS
 from tests.support.chains import BASE_TIME
-from tests.support.retiring import Database, Retiring
+from tests.support.retiring import REGION, Database, Retiring
 
 ANN = Person("ann", "ann@customer.example")
 """Who asks."""
@@ -58,3 +62,30 @@ async def cold_part(case: Retiring, number: int = 1, **more: Any) -> tuple[str, 
     for name, value in more.items():
         await case.run(f"UPDATE archive_part SET {name} = $2 WHERE id = $1", UUID(part), value)
     return part, key
+
+
+class Time(SystemClock):
+    """It is what the test says."""
+
+    def __init__(self, micros: int) -> None:
+        self.now = micros
+
+    def micros(self) -> int:
+        return self.now
+
+
+class WatchedGlacier(SimulatedGlacier):
+    """A simulated one that counts what it is asked for, and can be made to refuse or to stop in the midst of it."""
+
+    def __init__(self, settings: Settings, clock: Clock, *, seconds: float = 120) -> None:
+        super().__init__(client(settings), settings.bucket(REGION), seconds=seconds, clock=clock)
+        self.asked: list[str] = []
+        self.refusal: Exception | None = None
+        self.before: Callable[[], None] = lambda: None
+
+    def restore(self, key: str, *, days: int, tier: Tier) -> None:
+        self.before()
+        if self.refusal is not None:
+            raise self.refusal
+        self.asked.append(key)
+        super().restore(key, days=days, tier=tier)

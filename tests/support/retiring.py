@@ -21,7 +21,7 @@ from ops.local.environment import Role
 from ops.metrics import Metrics
 from ops.objects import Lock, ObjectStore
 from ops.tiles import Tree, read_tiles
-from schemas.archive import events_key, keys_key
+from schemas.archive import COLD_TAG, events_key, keys_key
 from schemas.event import StoredEvent
 from schemas.retention import DAY_MICROS
 from schemas.topics import Region
@@ -135,7 +135,8 @@ class Retiring:
         row: dict[str, Any] = {"id": part_id, "company_id": self.company_id, "archive_day": DAY, "part": number, "row_count": 1}
         row |= {"archive_until": ARCHIVE_UNTIL, "marked_at": BASE_TIME}
         if archived:
-            self.objects.put_new(key, body, lock=lock)
+            days = columns.get("cold_after_days")
+            self.objects.put_new(key, body, tags={COLD_TAG: str(days)} if days else {}, lock=lock)
             self.objects.put_new(keys_key(self.company_id, DAY, number), b"salts")
             row |= {"archived_at": BASE_TIME, "key": key, "sha256": sha256(body).digest(), "content_sha256": bytes(32), "blocks": b""}
             row |= {"size": len(body), "keys_size": 5} | dict.fromkeys(("occurred_from", "occurred_to"), BASE_TIME)

@@ -18,7 +18,8 @@ from ops.local.stack import SERVERS, Stack
 from ops.local.state import State
 from ops.seed import Tenant, create
 from ops.settings import Settings
-from ops.tenancy.registry import Registry, random_entropy
+from ops.tenancy.registry import Registry
+from ops.tenancy.terms import random_entropy
 from schemas.plans import PlanName
 from schemas.topics import Region
 from tests.support.containers import servers_in_containers

@@ -54,7 +54,7 @@ def postgres_error(state: str) -> asyncpg.PostgresError:
         TimeoutError(),
         asyncpg.InterfaceError("connection is closed"),
         asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
-        *map(postgres_error, ["08006", "53300", "57014", "57P01", "57P03", "58030"]),
+        *map(postgres_error, ["08006", "28P01", "3D000", "53300", "57014", "57P01", "57P03", "58030"]),
     ],
 )
 def test_these_say_that_the_database_is_away(error: Exception) -> None:

@@ -1,0 +1,1 @@
+"""The jobs that carry restore requests out (ops/docs/restore.md)."""
