@@ -26,12 +26,14 @@ def company_of(headers: Headers) -> str:
 
 def _value(headers: Headers, name: str) -> str:
     values = headers.getlist(name)
-    if len(values) != 1 or not values[0].strip():
-        raise invalid(name, "is sent more than once" if len(values) > 1 else "is missing: it says who acts, and for whom")
+    if len(values) > 1:
+        raise invalid(name, "is sent more than once")
     try:
-        text = values[0].encode("latin-1").decode()  # bytes, by way of the framework
+        text = "".join(values).encode("latin-1").decode()  # bytes, by way of the framework
     except UnicodeDecodeError:
         raise invalid(name, "is not UTF-8") from None
     if len(text) > MAX_CHARACTERS or _CONTROL(text):
         raise invalid(name, f"must be at most {MAX_CHARACTERS} characters, none of which is a control")
+    if not text.strip():
+        raise invalid(name, "is missing: it says who acts, and for whom")
     return text

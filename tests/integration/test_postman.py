@@ -15,7 +15,7 @@ from ops.local.envfile import postman_environment
 from ops.seed import Tenant
 from tests.support import node
 from tests.support.managing import bind
-from tests.support.neighbours import cold_archive
+from tests.support.neighbours import archived
 from tests.support.stack import LocalStack
 
 COLLECTION = Path(__file__).parents[2] / "ops" / "docs" / "hyrelog.postman_collection.json"
@@ -23,15 +23,13 @@ COLLECTION = Path(__file__).parents[2] / "ops" / "docs" / "hyrelog.postman_colle
 
 @pytest.fixture
 async def tenant(stack: LocalStack) -> AsyncIterator[Tenant]:
-    """A company with a key that may manage and a cold archive, of which there are no objects: nobody else must find it later."""
+    """A company with a key that may manage, and with a cold archive."""
     tenant = stack.tenant()
     superuser = await asyncpg.connect(stack.superuser_url())
     await bind(superuser, tenant)
-    await cold_archive(superuser, tenant.id, 1)
-    yield tenant
-    await superuser.execute("DELETE FROM restore_request WHERE company_id = $1", tenant.id)
-    await superuser.execute("DELETE FROM archive_part WHERE company_id = $1", tenant.id)
     await superuser.close()
+    async with archived(stack, tenant.id):
+        yield tenant
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
@@ -180,6 +181,16 @@ async def cold_archive(superuser: Database, company: UUID, part: int) -> str:
         archive, company, part, f"archives/{archive}", bytes(32),
     )  # fmt: skip
     return archive
+
+
+@asynccontextmanager
+async def archived(stack: LocalStack, company: UUID) -> AsyncIterator[str]:
+    """A cold archive of the company, for as long as somebody asks for it: it has no objects, and nobody else must miss them."""
+    superuser = await asyncpg.connect(stack.superuser_url())
+    yield await cold_archive(superuser, company, 1)
+    await superuser.execute("DELETE FROM restore_request WHERE company_id = $1", company)
+    await superuser.execute("DELETE FROM archive_part WHERE company_id = $1", company)
+    await superuser.close()
 
 
 async def _restore_request(superuser: Database, company: UUID, archive: str) -> str:

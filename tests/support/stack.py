@@ -56,6 +56,11 @@ class LocalStack:
         """For the header ``x-dashboard-token``; good on the operator's routes too."""
         return self.state.secret("dashboard_service_token")
 
+    def visitor(self, role: str, company: Tenant) -> dict[str, str]:
+        """The headers of a user of the dashboard in that role, who acts for that company."""
+        names = {"x-user-id": f"usr-{role.lower()}", "x-user-email": f"{role.lower()}@dashboard.example", "x-user-role": role}
+        return {"x-dashboard-token": self.dashboard_token, "x-company-id": str(company.id), **names}
+
     def settings(self, role: Role) -> Settings:
         """What a process of the stack has in that role."""
         return service_settings(self.state, role)

@@ -44,10 +44,12 @@ class Overrides(Body):
     archive_days: Limit | None = Field(None, description="Null: no archive.")
     cold_after_days: Limit | None = Field(None, description="Null: never.")
     export_rows: Limit | None = Field(None, description="Null: any number.")
-    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] = Field(default_factory=list)
+    export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] = Field(
+        default_factory=list, json_schema_extra={"uniqueItems": True}
+    )
     webhooks: Count = Field(default_factory=int)
     custom_categories: bool = Field(default_factory=bool)
-    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] = Field(default_factory=list)
+    restore_tiers: list[Literal["EXPEDITED", "STANDARD", "BULK"]] = Field(default_factory=list, json_schema_extra={"uniqueItems": True})
     requests_per_minute: Limit | None = Field(None, description="Of one key; null: any number.")
     events_per_minute: Limit | None = Field(None, description="Null: any number.")
 
