@@ -88,8 +88,6 @@ COMMANDS = {
 NEVER_REFUSED = {"company create", "company override", "company plan", "lifecycle", "migrate", "prepare", "rekey", "workspace create"}
 """They find it and do it, or it is not there."""
 IN_ADMIN = ("company", "dead-letters", "jobs", "key", "plan", "project", "restore", "workspace")
-
-
 APART = {"lifecycle", "migrate", "prepare"}
 """Their tests are below: they need other servers than the rest."""
 
