@@ -6,17 +6,17 @@ The chain workers' metrics tell the same of the partitions they hold; this answe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from typing import Annotated, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-import orjson
 import typer
-from rich.console import Console
 from rich.table import Table
 
-from ops import db, failures
+from ops import db
 from ops.kafka import Bounds, KafkaError, LogView, Topic, TopicMismatch
 from ops.local.environment import Role, ambient_environ, settings_of
+from ops.output import AsJson, echo_json, show
+from ops.regions import Regions, from_each
 from ops.settings import Settings
 from schemas.event import format_time
 from schemas.topics import Region, ingest_topic
@@ -39,29 +39,17 @@ def register(app: typer.Typer) -> None:
     app.command("partitions")(partitions)
 
 
-def partitions(
-    region: Annotated[
-        list[Region] | None, typer.Option(help="Only this region; may be given more than once.", case_sensitive=False)
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
-) -> None:
+def partitions(region: Regions = None, as_json: AsJson = False) -> None:
     """Show how many accepted records wait in each partition, and which are parked. Exit code 1 when a region can't be asked."""
     settings = settings_of(Settings, ambient_environ(Role.OWNER))
-    found: dict[Region, list[Standing]] = {}
-    asked = region or settings.regions
-    for each in asked:
-        try:
-            found[each] = asyncio.run(standings(settings, each))
-        except Exception as error:
-            if not (db.is_unavailable(error) or isinstance(error, (db.WrongRegion, KafkaError, TopicMismatch))):
-                raise
-            typer.echo(f"{each}: can't tell: {failures.summary(error)}", err=True)
+    found, is_whole = from_each(
+        region or settings.regions, lambda each: asyncio.run(standings(settings, each)), away=(KafkaError, TopicMismatch)
+    )
     if as_json:
-        rows = [_members(each, standing) for each, all_of_it in found.items() for standing in all_of_it]
-        typer.echo(orjson.dumps(rows, option=orjson.OPT_INDENT_2))
+        echo_json([_members(each, standing) for each, standing in found])
     elif found:
         _tell(found)
-    raise typer.Exit(0 if len(found) == len(asked) else 1)
+    raise typer.Exit(0 if is_whole else 1)
 
 
 async def standings(settings: Settings, region: Region) -> list[Standing]:
@@ -94,23 +82,23 @@ async def _look(settings: Settings, region: Region) -> tuple[Topic, dict[int, Bo
         await view.stop()
 
 
-def _tell(found: dict[Region, list[Standing]]) -> None:
+def _tell(found: Sequence[tuple[Region, Standing]]) -> None:
     table = Table("region", "partition", "waiting", "not announced", "parked", "since")
-    for region, all_of_it in found.items():
-        for each in all_of_it:
-            waiting = "?" if each.waiting is None else f"{each.waiting:,}"
-            since = format_time(each.parked_at) if each.parked_at else ""
-            table.add_row(region, str(each.partition), waiting, f"{each.unannounced:,}", each.parked_reason or "no", since)
-    Console().print(table)
+    for region, each in found:
+        waiting = "?" if each.waiting is None else f"{each.waiting:,}"
+        since = format_time(each.parked_at) if each.parked_at else ""
+        table.add_row(region, str(each.partition), waiting, f"{each.unannounced:,}", each.parked_reason or "no", since)
+    show(table)
     for line in _sums(found):
         typer.echo(line)
 
 
-def _sums(found: dict[Region, list[Standing]]) -> Iterator[str]:
-    for region, all_of_it in found.items():
-        waiting = sum(each.waiting or 0 for each in all_of_it)
-        parked = sum(each.parked_reason is not None for each in all_of_it)
-        yield f"{region}: {waiting:,} records wait, {parked} of {len(all_of_it)} partitions are parked"
+def _sums(found: Sequence[tuple[Region, Standing]]) -> Iterator[str]:
+    for region in dict.fromkeys(region for region, _standing in found):
+        standings = [standing for each, standing in found if each is region]
+        waiting = sum(each.waiting or 0 for each in standings)
+        parked = sum(each.parked_reason is not None for each in standings)
+        yield f"{region}: {waiting:,} records wait, {parked} of {len(standings)} partitions are parked"
 
 
 def _members(region: Region, of: Standing) -> dict[str, object]:

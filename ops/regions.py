@@ -17,15 +17,20 @@ Regions = Annotated[
 ]
 
 
-def from_each(regions: Sequence[Region], ask: Callable[[Region], Iterable[Found]]) -> tuple[list[tuple[Region, Found]], bool]:
-    """What the regions have, and whether all of them answered. One that does not is told on stderr."""
+def from_each(
+    regions: Sequence[Region], ask: Callable[[Region], Iterable[Found]], *, away: tuple[type[Exception], ...] = ()
+) -> tuple[list[tuple[Region, Found]], bool]:
+    """What the regions have, and whether all of them answered. One that does not is told on stderr.
+
+    ``away`` are errors that say so too, beside those of a database.
+    """
     found: list[tuple[Region, Found]] = []
     is_whole = True
     for region in regions:
         try:
             found += [(region, each) for each in ask(region)]
         except Exception as error:
-            if not is_away(error):
+            if not (is_away(error) or isinstance(error, away)):
                 raise
             is_whole = False
             typer.echo(f"{region}: can't tell: {reason(error)}", err=True)

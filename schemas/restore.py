@@ -110,7 +110,7 @@ class Price(NamedTuple):
 
 
 PRICES_AS_OF: Final = date(2025, 10, 28)
-"""The day of the list prices below: without taxes, discounts and free tiers."""
+"""The day of the list prices below: without taxes, discounts and free tiers. Which are confirmed, ops/docs/restore.md says."""
 _FREE: Final = Price("0", "0")
 _PRICES: Final[Mapping[Region, Mapping[Tier, Price]]] = MappingProxyType(
     {

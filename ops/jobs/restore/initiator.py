@@ -71,8 +71,9 @@ class _Initiator:
         return self._counts
 
     async def _initiate(self, request: RestoreRequest) -> bool:
-        async with self.steps.turn(request) as connection:
-            return connection is not None and await self.steps.initiate(connection, request)
+        # Nobody's turn: of two who claim it one does, and who came too late must not be in the way when that one goes on to ask.
+        async with self._work.pool.acquire() as connection, connection.transaction():
+            return await self.steps.initiate(connection, request)
 
     async def _fail(self, request: RestoreRequest) -> None:
         async with self.steps.turn(request) as connection:
