@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
@@ -12,7 +11,6 @@ from api.attempt import kind_of
 from api.dashboard import examples as dashboard
 from api.exports import examples as exports
 from api.story import (
-    AUDIT_WORKSPACE,
     COMPANY,
     CREATED,
     CURSOR,
@@ -31,27 +29,14 @@ from api.story import (
     WEBHOOK,
     WORKSPACE,
 )
+from api.story_events import INCOMING, audited, event
 from api.webhooks import examples as webhooks
-from schemas.canonical import canonical
 from schemas.codec import AUDIT_EVENT, schema_fingerprint
-from schemas.event import SALT_BYTES, Group, StoredEvent
-from schemas.incoming import parse_time
-from schemas.leaf import ZERO_HASH, commitment, leaf_hash, leaf_of
+from schemas.event import StoredEvent
 from schemas.openapi import TRACE_ID, Json
 from schemas.plans import STANDARD_CATEGORIES
 from schemas.view import render
 
-_INCOMING: Json = {
-    "timestamp": "2026-01-31T10:30:00+01:00",
-    "projectId": PROJECT,
-    "tenantId": "customer-42",
-    "category": "auth",
-    "action": "user.login",
-    "outcome": "SUCCESS",
-    "actor": {"email": USERS_EMAIL, "id": USER, "type": "user"},
-    "resource": {"id": "ses_501", "type": "session"},
-    "metadata": {"method": "passkey"},
-}
 _FEWEST: Json = {"category": "billing", "action": "invoice.paid"}
 _KEY: Json = {
     "id": NEW_KEY,
@@ -207,7 +192,7 @@ def _shapes() -> Json:
         "NewKey": _KEY | {"key": _KEY["prefix"] + "0a1b" * 11},
         "RotatedKey": _KEY | {"key": _KEY["prefix"] + "0a1b" * 11, "previous": _OLD_KEY},
         "RotationWish": {"overlapSeconds": 3600},
-        "IncomingEvent": _INCOMING,
+        "IncomingEvent": INCOMING,
         "AcceptedEvent": {"id": EVENT, "status": "ACCEPTED", "receivedAt": RECEIVED},
         "AcceptedBatch": {"accepted": 2, "events": [{"id": EVENT, "status": "ACCEPTED"}, {"id": NEXT_EVENT, "status": "ACCEPTED"}]},
         "Service": {"service": "hyrelog-api", "version": "1.0.0", "status": "running"},
@@ -225,13 +210,13 @@ def _shapes() -> Json:
         **webhooks.shapes(first),
         **exports.shapes(first),
     }
-    return shapes | dashboard.shapes(shapes, _shown(_audited()))
+    return shapes | dashboard.shapes(shapes, _shown(audited(_KEY)))
 
 
 @cache
 def _bodies() -> dict[tuple[str, Any], Any]:
     """Bodies that are not as others of their shape, or of none that has a name: by operation and shape, or type."""
-    lines = (orjson.dumps(each).decode() for each in (_INCOMING, _FEWEST))
+    lines = (orjson.dumps(each).decode() for each in (INCOMING, _FEWEST))
     sample = {"name": "hyrelog_refused_total", "labels": {"code": "VALIDATION_ERROR"}, "value": 3.0}
     family = {"name": "hyrelog_refused", "type": "counter", "help": "Requests that were refused.", "samples": [sample]}
     return {
@@ -239,7 +224,7 @@ def _bodies() -> dict[tuple[str, Any], Any]:
         ("get /v1/events/tail", "string"): f"id: {POSITION}\nevent: audit-event\ndata: {render(event(), verification=False).decode()}\n\n",
         ("get /v1/exports/{id}/download", "string"): f"{render(event(), verification=True).decode()}\n",
         ("post /v1/events", "Event"): _shown(event()),
-        ("post /v1/events/batch", "array"): [_INCOMING, _FEWEST],
+        ("post /v1/events/batch", "array"): [INCOMING, _FEWEST],
         ("post /v1/events/batch", "string"): "\n".join(lines),
         ("get /v1/schemas/{fingerprint}", "object"): AUDIT_EVENT,
         **dashboard.of_operation(_shapes()),
@@ -249,54 +234,3 @@ def _bodies() -> dict[tuple[str, Any], Any]:
 def _shown(stored: StoredEvent) -> Json:
     shown: Json = orjson.loads(render(stored, verification=False))
     return shown
-
-
-def event() -> StoredEvent:
-    """The event of ``IncomingEvent``, as the first one of its workspace."""
-    made = StoredEvent(
-        seq=1,
-        prev_hash=ZERO_HASH,
-        hash=b"",
-        source_offset=0,
-        source_index=0,
-        id=EVENT,
-        company_id=COMPANY,
-        workspace_id=WORKSPACE,
-        project_id=PROJECT,
-        tenant_id=_INCOMING["tenantId"],
-        data_region="US",
-        timestamp=parse_time(_INCOMING["timestamp"]),
-        received_at=parse_time(RECEIVED),
-        category=_INCOMING["category"],
-        action=_INCOMING["action"],
-        outcome=_INCOMING["outcome"],
-        trace_id=TRACE_ID,
-        actor=_group(b"\x11", _INCOMING["actor"]),
-        resource=_group(b"\x22", _INCOMING["resource"]),
-        context=_group(b"\x33", {"ipAddress": "203.0.113.7", "userAgent": "billing/2.1"}),
-        metadata=_group(b"\x44", _INCOMING["metadata"]),
-    )
-    return replace(made, hash=leaf_hash(leaf_of(made)))
-
-
-def _audited() -> StoredEvent:
-    """The entry of the key that the story's user makes at the dashboard, as the first one of the company's audit."""
-    key = {name: _KEY[name] for name in ("id", "name", "prefix")}
-    made = replace(
-        event(),
-        id=NEXT_EVENT,
-        workspace_id=AUDIT_WORKSPACE,
-        project_id=None,
-        tenant_id=None,
-        category="admin",
-        action="key.create",
-        actor=_group(b"\x55", {"id": USER, "email": USERS_EMAIL, "role": "ADMIN", "type": "user"}),
-        resource=_group(b"\x66", key | {"type": "key"}),
-        metadata=_group(b"\x77", {name: _KEY[name] for name in ("scope", "workspaceId", "expiresAt", "ipAllowlist")}),
-    )
-    return replace(made, hash=leaf_hash(leaf_of(made)))
-
-
-def _group(salt: bytes, value: Json) -> Group:
-    sealed = salt * SALT_BYTES + canonical(value)
-    return Group(commitment(sealed), sealed)

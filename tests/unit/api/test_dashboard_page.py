@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import cast
 
 import pytest
 from fastapi.routing import iter_route_contexts
@@ -31,7 +30,7 @@ def listed(badge: Badge) -> set[Line]:
     found: set[Line] = set()
     for each in iter_route_contexts(create_app(any_settings()).routes):
         if isinstance(each.original_route, DashboardRoute) and each.original_route.badge is badge:
-            route = cast("DashboardRoute", each.original_route)
+            route = each.original_route
             found |= {(f"{method} {each.path_format}", ", ".join(route.roles), route.name) for method in each.methods or ()}
     return found
 

@@ -17,7 +17,7 @@ from openapi_spec_validator import validate
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
-from api import examples
+from api import story_events
 from api.app import create_app
 from api.dashboard.route import DashboardRoute
 from ingest import app as ingest
@@ -152,7 +152,7 @@ async def test_every_error_example_is_of_a_code_of_its_status(document: dict[str
 
 def test_the_hashes_of_the_example_event_are_true() -> None:
     """Whoever tries the verification on it must succeed."""
-    event = examples.event()
+    event = story_events.event()
     assert leaf_hash(leaf_of(event)) == event.hash
     assert all(group.sealed and commitment(group.sealed) == group.commitment for group in (event.actor, event.context) if group)
 
