@@ -37,12 +37,12 @@ def _headers(route: DashboardRoute) -> list[Json]:
     role: Json = {"type": "string", "enum": [str(each) for each in route.roles]}
     headers = [
         _header(USER_ID, f"Who acts. At most {MAX_CHARACTERS} characters of UTF-8, no controls.", _TEXT, user),
-        _header(USER_EMAIL, "His address.", _TEXT, email),
-        _header(USER_ROLE, "His role; any other one is answered with 403.", role, str(route.roles[-1])),
+        _header(USER_EMAIL, "The address of who acts.", _TEXT, email),
+        _header(USER_ROLE, "The role of who acts; any other one is answered with 403.", role, str(route.roles[-1])),
     ]
     if Badge.COMPANIES in route.badge:
         company: Json = {"type": "string", "format": "uuid"}
-        headers.append(_header(COMPANY_ID, "The company that he acts for; one that there is not is answered with 404.", company, COMPANY))
+        headers.append(_header(COMPANY_ID, "The company that it is for; one that there is not is answered with 404.", company, COMPANY))
     return headers
 
 
