@@ -110,7 +110,15 @@ def create_app(settings: Settings, *, registry: CollectorRegistry | None = None,
                 checks[f"postgres.{region.lower()}"] = partial(parts.store.ping, region)
             yield State(parts=parts, door=Doors(entrance.door, DashboardDoor.of(settings, entrance.limits)))
 
-    app = FastAPI(title="HyreLog", version=_version(), lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="HyreLog",
+        version=_version(),
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,  # one would be built of the Host that was sent, and asks nobody who he is
+    )
     web.install(app, metrics)
 
     @app.get("/", include_in_schema=False, dependencies=[Depends(parameters.none)])

@@ -39,6 +39,10 @@ class Attempt:
         """The entry of a refusal. What the caller sent is not in it but for the target's id: it may be anything."""
         return self._entry(Outcome.DENIED, target, {"status": problem.status, "code": problem.code.value, "reason": problem.sentence})
 
+    def failed(self, target: Mapping[str, Any] | None, problem: Problem) -> Entry:
+        """The entry of what went wrong on our side."""
+        return self._entry(Outcome.FAILURE, target, {"status": problem.status, "code": problem.code.value})
+
     def _entry(self, outcome: Outcome, target: Mapping[str, Any] | None, metadata: Mapping[str, Any]) -> Entry:
         return Entry(self.action, outcome, self.actor, self.trace_id, target, metadata, self.context)
 

@@ -18,7 +18,7 @@ from weakref import WeakValueDictionary
 from api.cursor import Position
 from ops import log
 from ops.auth import Principal
-from ops.db import Connection, Pool, Row, is_unavailable, load_queries, tenant_transaction
+from ops.db import Connection, Pool, Row, is_unavailable, load_queries, sqlstate, tenant_transaction
 from ops.metrics import Metrics
 from ops.rows import to_stored
 from schemas.chain import START, Head
@@ -27,6 +27,9 @@ from schemas.problems import Unavailable
 from schemas.topics import Region
 
 _ACQUIRE_SECONDS = 5.0
+_CANCELLED = "57014"
+"""SQLSTATE of a statement that ran into its time limit."""
+_TOO_SLOW = "This takes the database too long: ask for less."
 _SHARE = 4
 _NO_ID = UUID(int=0)
 _PLACE = Struct(">iqi")
@@ -47,6 +50,10 @@ class Rejection:
     rejected_at: int
     company_id: str | None = None
     original: bytes | None = None
+
+
+class Busy(Unavailable):
+    """The database answers, but not this, or not now."""
 
 
 class Store:
@@ -175,7 +182,7 @@ class Store:
     async def acting_in_turn(self, caller: Principal, action: str) -> AsyncIterator[Connection]:
         """A transaction in the caller's company's name, as ``acting`` begins it, within the share of connections that its reads have."""
         async with (
-            _in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
+            in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
             self.acting(caller.region, caller.company_id, action) as connection,
         ):
             yield connection
@@ -193,8 +200,8 @@ class Store:
         ``gate`` is waited at once it is the company's turn: so no company that waits for itself keeps others from it.
         """
         async with (
-            _in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
-            _in_turn(gate, "Too much is read at a time: try again") if gate else nullcontext(),
+            in_turn(self._share_of(caller.company_id), _WAIT_FOR_OWN),
+            in_turn(gate, "Too much is read at a time: try again") if gate else nullcontext(),
             self._reading(caller.region, query) as connection,
             tenant_transaction(connection, caller.company_id, caller.workspace_id, readonly=True, parameters=parameters),
         ):
@@ -216,18 +223,18 @@ class Store:
             if not is_unavailable(error):
                 raise
             _LOG.warning("query failed", query=query, region=region, error=type(error).__name__)
-            raise Unavailable from error
+            raise (Busy(_TOO_SLOW) if sqlstate(error) == _CANCELLED else Unavailable()) from error
         finally:
             self._metrics.query_seconds.labels(query, region).observe(perf_counter() - started)
 
 
 @asynccontextmanager
-async def _in_turn(turns: asyncio.Semaphore, sentence: str) -> AsyncIterator[None]:
-    """Wait while all turns are taken."""
+async def in_turn(turns: asyncio.Semaphore, sentence: str) -> AsyncIterator[None]:
+    """Wait while all turns are taken, for seconds at most. Raises ``Busy`` with that sentence."""
     try:
         await asyncio.wait_for(turns.acquire(), _ACQUIRE_SECONDS)
     except TimeoutError:
-        raise Unavailable(sentence) from None
+        raise Busy(sentence) from None
     try:
         yield
     finally:

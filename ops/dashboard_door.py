@@ -10,12 +10,14 @@ from ops.addresses import Proxies
 from ops.door import Door
 from ops.limits import Badge, Limits, Visit
 from ops.settings import Settings
+from schemas.ids import is_uuid
 from schemas.problems import Problem, Unauthorized
 
 NOT_THE_DASHBOARD = "A valid x-dashboard-token is required."
 PREFIX = "/dashboard/"
+ADMIN_PREFIX = "/dashboard/admin/"
 _TOKEN = b"x-dashboard-token"
-_HOLDER = (b"x-company-id", b"x-user-id")
+_COMPANY_ID, _USER_ID = b"x-company-id", b"x-user-id"
 _MAX_HOLDER_BYTES = 512
 
 
@@ -39,15 +41,14 @@ class DashboardDoor:
     def enter(self, scope: Mapping[str, Any]) -> tuple[Visit, Problem | None]:
         """The visit with its badge, or with why it may not go on."""
         visit = Visit(self._client_address(scope))
-        headers = dict(scope["headers"])
-        visit.badge = self._badge(headers.get(_TOKEN, b""))
+        tokens = [value for name, value in scope["headers"] if name == _TOKEN]
+        visit.badge = self._badge(tokens[0]) if len(tokens) == 1 else Badge.NONE
         try:
             if visit.badge is Badge.NONE:
                 self._limits.watch_stranger(visit)
                 self._limits.take_stranger(visit)
                 raise Unauthorized(NOT_THE_DASHBOARD)
-            holder = b"/".join(headers.get(name, b"") for name in _HOLDER)[:_MAX_HOLDER_BYTES]
-            self._limits.request_of_user(visit, holder.decode("latin-1"), self._per_minute)
+            self._limits.request_of_user(visit, _holder(scope), self._per_minute)
         except Problem as problem:
             return visit, problem
         return visit, None
@@ -59,6 +60,15 @@ class DashboardDoor:
             if hmac.compare_digest(given, token):
                 badge |= opened
         return badge
+
+
+def _holder(scope: Mapping[str, Any]) -> str:
+    """Who makes a request, and for which company. What can be none makes no limit of its own."""
+    headers = dict(scope["headers"])
+    company = headers.get(_COMPANY_ID, b"").decode("latin-1")
+    if scope["path"].startswith(ADMIN_PREFIX) or not is_uuid(company):
+        company = ""
+    return f"{company}/{headers.get(_USER_ID, b'')[:_MAX_HOLDER_BYTES].decode('latin-1')}"
 
 
 class Doors:

@@ -314,6 +314,10 @@ class Settings(DatabaseSettings):
                 _check_secret(name.upper(), secret)
         if not self.regions:
             raise ValueError("REGIONS names no region")
+        tokens = {name: self.secrets(name) for name in ("internal_token", "dashboard_service_token", "dashboard_admin_token")}
+        held = [token for values in tokens.values() for token in set(values)]
+        if len(set(held)) < len(held):
+            raise ValueError("INTERNAL_TOKEN, DASHBOARD_SERVICE_TOKEN and DASHBOARD_ADMIN_TOKEN must differ: each opens something else")
         if self.restore_simulated_seconds is not None and is_aws(self.s3_endpoint):
             raise ValueError("RESTORE_SIMULATED_SECONDS is for stores other than AWS, which S3_ENDPOINT names")
         return self

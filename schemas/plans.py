@@ -18,6 +18,8 @@ EXPORT_SOURCES = ("HOT", "ARCHIVED", "HOT_AND_ARCHIVED")
 RESTORE_TIERS = ("EXPEDITED", "STANDARD", "BULK")
 # PostgreSQL's integer; more than that many rows, days or requests is no limit, and is written as null.
 _MOST = 2**31 - 1
+MOST_DAYS = 36_500
+"""A hundred years. What is kept for longer has an end that calendars do not reach; for ever is null, where there is such a thing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,9 @@ class PlanLimits:
 def check_overrides(overrides: Mapping[str, Any]) -> None:
     """Raises ``ValueError`` naming the first member that no plan has, or whose value none could have."""
     for name in overrides:
-        _checked(name, overrides)
+        value = _checked(name, overrides)
+        if name.endswith("Days") and value is not None and value > MOST_DAYS:
+            raise ValueError(f"{name}: must be at most {MOST_DAYS:,} days")
 
 
 def _checked(name: str, members: Mapping[str, Any]) -> Any:

@@ -5,6 +5,7 @@ Pure rules. The database holds the same transitions in a trigger (migration 0010
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from datetime import date
 from enum import StrEnum
@@ -83,9 +84,17 @@ def may_move(role: Role, old: State, new: State) -> bool:
     return role in TRANSITIONS[old].get(new, frozenset())
 
 
-def may_approve(requester_id: str, approver_id: str) -> bool:
-    """Two people, told apart by their user ids: who asks does not decide."""
-    return requester_id != approver_id
+def may_approve(requester: tuple[str, str | None], approver: tuple[str, str | None]) -> bool:
+    """Two people, told apart by id and email: who asks does not decide, however he is spelt. Without an email, by the id alone."""
+    if _folded(requester[0]) == _folded(approver[0]):
+        return False
+    return requester[1] is None or approver[1] is None or _folded(requester[1]) != _folded(approver[1])
+
+
+def _folded(name: str) -> str:
+    """As people take it to be the same: Unicode's compatible forms, in one case, without what can't be seen."""
+    plain = unicodedata.normalize("NFKC", name).casefold()
+    return "".join(each for each in plain if unicodedata.category(each) not in ("Cf", "Cc", "Zs", "Zl", "Zp"))
 
 
 # --- what it costs and takes ---------------------------------------------------------------------

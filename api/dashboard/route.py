@@ -13,6 +13,7 @@ from api.attempt import kind_of, target_of
 from api.audited import attempt_of
 from api.context import Parts
 from api.dashboard.visitor import company_of, user_of
+from ops import log
 from ops.auth import Principal, User, UserRole
 from ops.dashboard_door import NOT_THE_DASHBOARD
 from ops.limits import Badge
@@ -20,6 +21,7 @@ from ops.web import problem_of
 from schemas.keys import Scope
 from schemas.problems import Forbidden, InternalError, Problem, Unauthorized
 
+_LOG = log.get(__name__)
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
 
 
@@ -48,6 +50,9 @@ class DashboardRoute(APIRoute):
                 if problem.status < InternalError.code.status:
                     await parts.management.refuse(attempt_of(request, parts), target_of(request, kind), problem)
                 raise
+            except Exception:
+                await self._tell_failure(request, parts, kind)
+                raise
             if self.is_read:
                 attempt = attempt_of(request, parts)
                 asked = sorted(set(request.query_params))  # what for may be personal, and is nobody's in a log
@@ -55,6 +60,14 @@ class DashboardRoute(APIRoute):
             return answer
 
         return audited
+
+    async def _tell_failure(self, request: Request, parts: Parts, kind: str) -> None:
+        """Something is wrong on our side: an attempt it was all the same. Whatever is wrong may be in the way of this too."""
+        attempt, problem = attempt_of(request, parts), InternalError()
+        try:
+            await parts.management.note(attempt, attempt.failed(target_of(request, kind), problem))
+        except Exception:  # noqa: BLE001 - the first error is the one to tell of
+            _LOG.exception("a failed call could not be written down", action=attempt.action)
 
     async def _admit(self, request: Request, parts: Parts) -> None:
         """Raises ``Unauthorized``, ``ValidationFailed``, ``NotFound``, ``Forbidden``, ``Unavailable``.
@@ -64,9 +77,9 @@ class DashboardRoute(APIRoute):
         problem: Problem | None = request.state.problem
         if problem is not None:
             raise problem
+        request.state.user = user = user_of(request.headers)
         if self.badge not in request.state.visit.badge:
             raise Unauthorized(NOT_THE_DASHBOARD)
-        request.state.user = user = user_of(request.headers)
         await self._place(request, parts, user)
         if user.role not in self.roles:
             raise Forbidden(f"The role {user.role} may not do that.")

@@ -15,9 +15,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from ops import log
-from ops.db import Connection, load_queries, sqlstate
+from ops.db import Connection, is_unavailable, load_queries, sqlstate
 from ops.jobs.sending import send_waiting
-from ops.jobs.work import JobFailed, Work
+from ops.jobs.work import JobFailed, LeaseLost, Work
 from schemas import ids
 from schemas.archive import ArchiveRange, day_start
 from schemas.marking import PlannedPart, Run, day_end, due, hot_until, joined, may_differ, parts, runs, terms_of, unarchived
@@ -27,6 +27,7 @@ _LOG = log.get(__name__)
 _PAGE_COMPANIES = 500
 _PAGE_WORKSPACES = 1000
 _PAGE_RECEIPTS = 10_000
+_TOLD_COMPANIES = 20
 _FIRST = UUID(int=0)
 _HOUR_MICROS = 3_600_000_000
 _MOST_CONFLICTS = 100
@@ -57,20 +58,30 @@ class _Edges(NamedTuple):
 async def run(work: Work) -> dict[str, int]:
     """Mark all that is due and send it. Returns counts of events, ranges, parts and sent parts.
 
-    Raises ``JobFailed`` when workspaces are broken: events of theirs are missing, and nothing is marked behind these.
+    Raises ``JobFailed`` when workspaces are broken: events of theirs are missing, and nothing is marked behind these; and when a company
+    could not be marked: the others are, all the same.
     """
     counts = Counter(dict.fromkeys(("events", "ranges", "parts", "broken"), 0))
+    failed: list[str] = []
     now = work.clock.micros()
     marking = _Marking(work, now, counts)
     after = _FIRST
     while companies := await marking.companies(after):
         for company in companies:
             await work.beat()
-            await marking.mark(company)
+            try:
+                await marking.mark(company)
+            except Exception as error:  # whatever is wrong with one company
+                if is_unavailable(error) or isinstance(error, LeaseLost):
+                    raise
+                _LOG.exception("a company could not be marked", company=str(company))
+                failed.append(f"{company} ({type(error).__name__})")
         after = companies[-1]
     done = {**counts, "sent": await send_waiting(work, now)}
     if counts["broken"]:
         raise JobFailed(f"events of {counts['broken']} workspaces are missing: `hyrelog verify` says which", done)
+    if failed:
+        raise JobFailed(f"{len(failed)} companies could not be marked: {', '.join(failed[:_TOLD_COMPANIES])}", done)
     return done
 
 

@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from botocore.exceptions import ClientError
 
+from ops.aws import is_aws
 from ops.clock import Clock, SystemClock
 from ops.objects.client import client
 from ops.objects.problems import Cold, NotThere, StoreUnavailable, Unsupported, Warm, code_of, told
@@ -59,7 +60,7 @@ class ObjectStore:
     def of(settings: Settings, region: Region, clock: Clock | None = None) -> ObjectStore:
         """The region's bucket. Where the settings simulate cold storage, that goes by ``clock``; the machine's own by default."""
         seconds = settings.restore_simulated_seconds
-        if seconds is None:
+        if seconds is None or is_aws(settings.s3_endpoint):  # settings refuse the two together: here nothing depends on that
             return ObjectStore(client(settings), settings.bucket(region))
         return SimulatedGlacier(client(settings), settings.bucket(region), seconds=seconds, clock=clock or SystemClock())
 

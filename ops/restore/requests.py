@@ -100,8 +100,13 @@ async def page(
 async def approve(connection: Connection, request_id: str, *, by: Person, now: int) -> RestoreRequest:
     """An operator lets it be done. Raises ``NotFound``, ``Forbidden`` for who asked himself, ``Conflict`` when it is past that."""
     found = await get(connection, request_id, company_id=None)
-    if not may_approve(found.requested_by.id, by.id):
+    if not may_approve(found.requested_by, by):
         raise Forbidden("Who asked for a restoration may not approve it.")
+    part = await _sought(connection, found.company_id, found.part_id)  # plans change, and parts expire, while a request waits
+    if found.tier not in PlanLimits.parse(orjson.loads(part["limits"])).restore_tiers:
+        raise PlanRestricted(f"The company's plan does not restore archives with tier {found.tier} any more.")
+    if part["is_expiring"]:
+        raise Conflict("The archive is past its retention and is being removed.")
     return await _decide(connection, found, State.APPROVED, Role.OPERATOR, None, by, now)
 
 

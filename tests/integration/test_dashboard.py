@@ -270,6 +270,7 @@ async def test_a_smaller_plan_says_which_webhooks_it_disables_and_overrides_are_
     ("body", "field"),
     [
         ({"hotDays": 0}, "hotDays"),
+        ({"archiveDays": 36_501}, "archiveDays"),
         ({"hotDays": None}, "hotDays"),
         ({"webhooks": -1}, "webhooks"),
         ({"extra": 1}, "extra"),
@@ -350,9 +351,39 @@ async def test_the_audit_of_all_companies_is_listed_filtered_and_paged(
 async def test_who_is_looked_at_is_told(desk: Desk, company: Tenant, superuser: Database) -> None:
     """What an operator reads of one company stands in that company's audit."""
     await desk.told("GET", f"/admin/audit-logs?companyId={company.id}&actorEmail=grace@dashboard.example")
+    await desk.told("GET", f"/admin/restore-requests?companyId={company.id}")
+    entries = [(entry.action, entry.metadata) for entry in await told(superuser, company.id)]
+    assert entries == [("audit.list", {"parameters": ["actorEmail", "companyId"]}), ("restore.list", {"parameters": ["companyId"]})]
+
+
+async def test_a_call_that_fails_on_our_side_is_told_too(desk: Desk, company: Tenant, superuser: Database) -> None:
+    """Or whatever makes one fail could be tried unseen."""
+    await superuser.execute("REVOKE SELECT ON archive_part FROM hyrelog_api")
+    try:
+        assert (await desk.ask("GET", "/archives", company=company.id)).status_code == 500
+    finally:
+        await superuser.execute("GRANT SELECT ON archive_part TO hyrelog_api")
     (entry,) = await told(superuser, company.id)
-    assert (entry.action, entry.metadata) == ("audit.list", {"parameters": ["actorEmail", "companyId"]})
-    assert "grace" not in str(entry.metadata)
+    assert (entry.action, entry.outcome, entry.metadata) == ("archive.list", "FAILURE", {"status": 500, "code": "INTERNAL_ERROR"})
+
+
+async def test_a_statement_that_takes_too_long_is_no_region_that_is_away(servers: LocalStack) -> None:
+    settings = servers.settings(Role.API).model_copy(update={"statement_timeout_seconds": 0.3})
+    locker = await asyncpg.connect(servers.superuser_url())
+    try:
+        async with desk_of(settings) as desk, locker.transaction():
+            await locker.execute("LOCK TABLE restore_request IN ACCESS EXCLUSIVE MODE")
+            answer = await desk.ask("GET", "/admin/restore-requests")
+            assert (answer.status_code, answer.json()["code"]) == (503, "UNAVAILABLE")
+            assert "too long" in answer.json()["error"]
+    finally:
+        await locker.close()
+
+
+async def test_nobody_is_redirected(desk: Desk) -> None:
+    """An address made of the Host that was sent would be anybody's."""
+    answer = await desk.client.get("/dashboard/company/", headers={"host": "evil.example"})
+    assert answer.status_code == 404
 
 
 async def test_what_is_not_the_audits_is_out_of_an_operators_reach(servers: LocalStack, company: Tenant, superuser: Database) -> None:
@@ -398,7 +429,8 @@ async def test_a_restore_request_goes_from_asking_to_a_decision(desk: Desk, comp
     path = f"/admin/restore-requests/{made['id']}"
     own = await desk.ask("POST", f"{path}/approve")
     assert (own.status_code, own.json()["code"]) == (403, "FORBIDDEN")
-    approved = await desk.told("POST", f"{path}/approve", user_id="usr-9")
+    assert (await desk.ask("POST", f"{path}/approve", user_id="usr-9", user_email="GRACE@dashboard.example")).status_code == 403
+    approved = await desk.told("POST", f"{path}/approve", user_id="usr-9", user_email="ada@hyrelog.example")
     assert (approved["status"], approved["decidedBy"]["id"]) == ("APPROVED", "usr-9")
     assert (await desk.ask("POST", f"{path}/reject", {"reason": "Too late."}, user_id="usr-9")).status_code == 409
     assert (await desk.ask("DELETE", f"/restore-requests/{made['id']}", company=company.id)).status_code == 409
@@ -408,6 +440,7 @@ async def test_a_restore_request_goes_from_asking_to_a_decision(desk: Desk, comp
     assert entries == [
         ("restore.request", "SUCCESS"),
         ("restore.request", "DENIED"),
+        ("restore.approve", "DENIED"),
         ("restore.approve", "DENIED"),
         ("restore.approve", "SUCCESS"),
         ("restore.reject", "DENIED"),
@@ -445,7 +478,11 @@ async def test_a_plan_says_which_tiers_there_are(desk: Desk, servers: LocalStack
     refused = await desk.ask("POST", "/restore-requests", {"archiveId": archive, "tier": "EXPEDITED"}, company=company.id)
     assert (refused.status_code, refused.json()["code"]) == (403, "PLAN_RESTRICTED")
     await desk.told("POST", f"/admin/companies/{company.id}/plan", {"plan": "ENTERPRISE"})
-    await desk.told("POST", "/restore-requests", {"archiveId": archive, "tier": "EXPEDITED"}, status=201, company=company.id)
+    made = await desk.told("POST", "/restore-requests", {"archiveId": archive, "tier": "EXPEDITED"}, status=201, company=company.id)
+    await desk.told("POST", f"/admin/companies/{company.id}/plan", {"plan": "GROWTH"})
+    approving = {"user_id": "usr-9", "user_email": "ada@hyrelog.example"}
+    refused = await desk.ask("POST", f"/admin/restore-requests/{made['id']}/approve", **approving)
+    assert (refused.status_code, refused.json()["code"]) == (403, "PLAN_RESTRICTED")
 
 
 async def test_another_companys_archive_and_one_that_is_nobodys_are_told_apart_by_nothing(

@@ -273,3 +273,17 @@ async def test_by_hand_archival_waits_until_the_sink_is_done(
     async with working(servers, clock=clock, is_by_hand=True, beat=archive_meanwhile) as by_hand:
         assert await sending.run(by_hand) == {"sent": 0, "waiting": 0}
     assert waited
+
+
+async def test_a_company_that_can_not_be_marked_keeps_no_other_one_waiting(work: Work, servers: LocalStack, database: Superuser) -> None:
+    """Such as one whose archives would have to be kept beyond all calendars."""
+    broken, whole = servers.tenant(), servers.tenant()
+    assert broken.id < whole.id
+    await _terms(database, broken, (0, 30, 999_999_999, None))
+    await _terms(database, whole, _STARTER)
+    for tenant in (broken, whole):
+        await _chain(database, tenant, [0, 1])
+    with pytest.raises(JobFailed, match=str(broken.id)) as failure:
+        await marking.run(work)
+    assert failure.value.counts["events"] == 2
+    assert [row["company_id"] for row in await database.fetch("SELECT company_id FROM archive_range")] == [whole.id]

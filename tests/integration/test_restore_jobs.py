@@ -103,10 +103,10 @@ async def test_nothing_else_is(stage: Stage, state: State) -> None:
 async def test_once_it_is_there_its_part_is_warm(stage: Stage) -> None:
     request = await stage.request()
     await stage.run(initiator.run)
-    assert await stage.run(checker.run, READY - 1) == {"completed": 0, "failed": 0, "ongoing": 1, "unseen": 0}
+    assert await stage.run(checker.run, READY - 1) == {"completed": 0, "failed": 0, "ongoing": 1, "unseen": 0, "expired": 0}
     assert (await stage.row(request))["checked_at"] == READY - 1
     assert (await stage.part(request))["is_cold_archived"]
-    assert await stage.run(checker.run, READY) == {"completed": 1, "failed": 0, "ongoing": 0, "unseen": 0}
+    assert await stage.run(checker.run, READY) == {"completed": 1, "failed": 0, "ongoing": 0, "unseen": 0, "expired": 0}
     row = await stage.row(request)
     assert (row["state"], row["completed_at"], row["restored_until"]) == ("COMPLETED", READY, UNTIL)
     assert await stage.part(request) == {"is_cold_archived": False, "cold_archive_key": None, "restored_until": UNTIL}
@@ -122,6 +122,13 @@ async def test_when_its_time_is_over_its_part_is_cold_again(stage: Stage) -> Non
     assert (row["state"], row["expired_at"], row["restored_until"]) == ("EXPIRED", UNTIL, UNTIL)
     assert await stage.part(request) == {"is_cold_archived": True, "cold_archive_key": key, "restored_until": None}
     assert await stage.told() == ["restore.initiate", "restore.complete", "restore.expire"]
+
+
+async def test_what_is_over_can_be_asked_for_again_before_the_next_day(stage: Stage) -> None:
+    """Nothing reads the archive any more from then on: whoever looks at requests ends this one too."""
+    request = await stage.restored()
+    assert (await stage.run(checker.run, UNTIL))["expired"] == 1
+    assert await stage.state(request) is State.EXPIRED
 
 
 async def test_what_the_store_has_not_moved_can_be_read_at_once(stage: Stage) -> None:

@@ -185,9 +185,7 @@ async def list_audit_logs(request: Request, asked: Annotated[AuditQuery, Query()
     about = (asked.action, outcome, asked.actor_id, asked.actor_email, asked.target_id)
     wanted = AuditFilter(asked.company_id, asked.start, asked.end, *about)
     regions = regions_of(asked.region, parts)
-    if asked.company_id is not None:
-        with suppress(NotFound):  # nobody's, and an empty page
-            request.state.about = ((await parts.directory.find(asked.company_id))[0], asked.company_id)  # who is looked at is told
+    await note_whom(request, asked.company_id, parts)
     found, away = await parts.operator.audit_logs(regions, wanted, before, asked.limit + 1)
     shown = found[: asked.limit]
     more = None
@@ -201,6 +199,13 @@ def regions_of(asked: Region | None, parts: PartsOf) -> Sequence[Region]:
     if asked is not None and asked not in parts.regions:
         raise invalid("region", f"is not served here; these are: {', '.join(parts.regions)}")
     return parts.regions if asked is None else (asked,)
+
+
+async def note_whom(request: Request, company_id: str | None, parts: PartsOf) -> None:
+    """Let the look at one company be told in that one's audit. Of nobody's there is nothing to see."""
+    if company_id is not None:
+        with suppress(NotFound):
+            request.state.about = ((await parts.directory.find(company_id))[0], company_id)
 
 
 async def _changed(attempt: Attempt, company: Principal, parts: PartsOf, work: Callable[[Registry], list[str]]) -> Response:

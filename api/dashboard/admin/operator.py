@@ -12,7 +12,7 @@ import psycopg
 
 from api.attempt import Attempt
 from api.cursor import Position
-from api.store import Store
+from api.store import Busy, Store, in_turn
 from ops.db import Connection, Row, load_queries
 from ops.rows import to_stored
 from ops.settings import Settings
@@ -23,8 +23,11 @@ from schemas.problems import Conflict, NotFound, Unavailable
 from schemas.topics import Region
 
 ROLE = "hyrelog_dashboard"
-_AT_A_TIME = 4
-"""Changes under way, each with a thread and a connection of its own: they are rare."""
+_CHANGES_AT_A_TIME = 2
+"""In a region, each with a thread and a connection of its own: they are rare."""
+_READS_AT_A_TIME = 2
+"""In a region: what operators look at must leave connections to customers."""
+_WAIT_FOR_OPERATORS = "Too much is done by operators at a time: try again."
 Found = TypeVar("Found")
 Result = TypeVar("Result")
 
@@ -73,7 +76,8 @@ class Operator:
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._store = store
-        self._turns = asyncio.Semaphore(_AT_A_TIME)
+        self._changes = {region: asyncio.Semaphore(_CHANGES_AT_A_TIME) for region in store.regions}
+        self._reads = {region: asyncio.Semaphore(_READS_AT_A_TIME) for region in store.regions}
         self._sql = load_queries("api.dashboard.admin")
 
     async def companies(self, regions: Sequence[Region], wanted: CompanyFilter, before: UUID, limit: int) -> Answers[Company]:
@@ -103,8 +107,11 @@ class Operator:
         filters = (wanted.start, wanted.end, action, wanted.outcome, wanted.actor_id, wanted.actor_email, wanted.target_id)
 
         async def of(region: Region, connection: Connection) -> list[StoredEvent]:
-            edge = (before.time, UUID(bytes=before.tie))
-            rows = await connection.fetch(self._sql["audit_logs"], wanted.company_id, *edge, *filters, limit)
+            asked = (before.time, UUID(bytes=before.tie), *filters, limit)
+            if wanted.company_id is None:
+                rows = await connection.fetch(self._sql["audit_logs"], *asked)
+            else:
+                rows = await connection.fetch(self._sql["audit_logs_of_company"], *asked, wanted.company_id)
             return [to_stored(row, region) for row in rows]
 
         answers = await self.ask(regions, "audit_logs", of)
@@ -113,10 +120,12 @@ class Operator:
     async def ask(
         self, regions: Sequence[Region], query: str, of: Callable[[Region, Connection], Awaitable[list[Found]]]
     ) -> Answers[Found]:
-        """Ask every region at once, each in a transaction of its own. Raises ``Unavailable`` when none answers."""
+        """Ask every region at once, each in a transaction of its own. Raises ``Unavailable`` when none answers, or when one that does takes
+        too long over it: that is the question's fault, and no region is away.
+        """
 
         async def one(region: Region) -> list[Found]:
-            async with self._store.operating(region, ROLE, query) as connection:
+            async with in_turn(self._reads[region], _WAIT_FOR_OPERATORS), self._store.operating(region, ROLE, query) as connection:
                 return await of(region, connection)
 
         answers = await asyncio.gather(*map(one, regions), return_exceptions=True)
@@ -124,7 +133,7 @@ class Operator:
         for region, answer in zip(regions, answers, strict=True):
             if isinstance(answer, list):
                 found.found.extend(answer)
-            elif isinstance(answer, Unavailable):
+            elif isinstance(answer, Unavailable) and not isinstance(answer, Busy):
                 found.away.append(region)
             else:
                 raise answer
@@ -153,7 +162,7 @@ class Operator:
             with open_registry(self._settings, region, acting=acting) as registry:
                 return work(registry)
 
-        async with self._turns:
+        async with in_turn(self._changes[region], _WAIT_FOR_OPERATORS):
             try:
                 return await asyncio.to_thread(carry_out)
             except Refused as error:

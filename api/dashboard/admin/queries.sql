@@ -13,19 +13,27 @@ LIMIT $5
 SELECT name, limits FROM plan
 
 -- name: audit_logs
--- A page of the audit, the newest first, from in front of a place: of all companies and the operator's own, or of company $1.
-SELECT e.*
-FROM workspace w CROSS JOIN LATERAL (
-  SELECT seq, prev_hash, hash, source_offset, source_index, id, company_id, workspace_id, project_id, tenant_id, trace_id,
-         occurred_at, received_at, category, action, outcome, commitments, actor, resource, context, metadata, erased_at
-  FROM events
-  WHERE workspace_id = w.id AND occurred_at <= $2::timestamptz AND (occurred_at, id) < ($2::timestamptz, $3::uuid)
-    AND occurred_at >= $4::timestamptz AND occurred_at < $5::timestamptz
-    AND ($6::text IS NULL OR action LIKE $6) AND ($7::text IS NULL OR outcome = $7)
-    AND ($8::text IS NULL OR actor_id = $8) AND ($9::text IS NULL OR actor_email = $9) AND ($10::text IS NULL OR resource_id = $10)
-  ORDER BY occurred_at DESC, id DESC
-  LIMIT $11
-) e
-WHERE w.kind = 'AUDIT' AND ($1::uuid IS NULL OR w.company_id = $1)
+-- A page of the audit of all companies and the operator's own, the newest first, from in front of a place ($1, $2). By the index of what is of
+-- its category; a customer's own events of that category are passed over.
+SELECT e.seq, e.prev_hash, e.hash, e.source_offset, e.source_index, e.id, e.company_id, e.workspace_id, e.project_id, e.tenant_id, e.trace_id,
+       e.occurred_at, e.received_at, e.category, e.action, e.outcome, e.commitments, e.actor, e.resource, e.context, e.metadata, e.erased_at
+FROM events e JOIN workspace w ON w.id = e.workspace_id
+WHERE w.kind = 'AUDIT' AND e.category = 'admin' AND (e.occurred_at, e.id) < ($1::timestamptz, $2::uuid)
+  AND e.occurred_at >= $3::timestamptz AND e.occurred_at < $4::timestamptz
+  AND ($5::text IS NULL OR e.action LIKE $5) AND ($6::text IS NULL OR e.outcome = $6)
+  AND ($7::text IS NULL OR e.actor_id = $7) AND ($8::text IS NULL OR e.actor_email = $8) AND ($9::text IS NULL OR e.resource_id = $9)
 ORDER BY e.occurred_at DESC, e.id DESC
-LIMIT $11
+LIMIT $10
+
+-- name: audit_logs_of_company
+-- The same of company $11 alone, out of its AUDIT workspace's own order.
+SELECT e.seq, e.prev_hash, e.hash, e.source_offset, e.source_index, e.id, e.company_id, e.workspace_id, e.project_id, e.tenant_id, e.trace_id,
+       e.occurred_at, e.received_at, e.category, e.action, e.outcome, e.commitments, e.actor, e.resource, e.context, e.metadata, e.erased_at
+FROM events e
+WHERE e.workspace_id = (SELECT w.id FROM workspace w WHERE w.company_id = $11 AND w.kind = 'AUDIT')
+  AND e.occurred_at <= $1::timestamptz AND (e.occurred_at, e.id) < ($1::timestamptz, $2::uuid)
+  AND e.occurred_at >= $3::timestamptz AND e.occurred_at < $4::timestamptz
+  AND ($5::text IS NULL OR e.action LIKE $5) AND ($6::text IS NULL OR e.outcome = $6)
+  AND ($7::text IS NULL OR e.actor_id = $7) AND ($8::text IS NULL OR e.actor_email = $8) AND ($9::text IS NULL OR e.resource_id = $9)
+ORDER BY e.occurred_at DESC, e.id DESC
+LIMIT $10

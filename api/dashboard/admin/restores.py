@@ -16,7 +16,7 @@ from api.context import PartsOf
 from api.cursor import Position
 from api.dashboard import models as own
 from api.dashboard.admin import models
-from api.dashboard.admin.companies import OF_ALL, regions_of
+from api.dashboard.admin.companies import OF_ALL, note_whom, regions_of
 from api.dashboard.admin.wishes import CancelWish, RejectWish, RestoreQuery
 from api.dashboard.own import OF_BODY
 from api.dashboard.restoring import Decision
@@ -55,11 +55,12 @@ AttemptOnRequest = Annotated[Attempt, Depends(_attempt)]
     response_class=Response,
     responses=answers.documented(models.OperatorRestoreRequestPage, *OF_ALL),
 )
-async def list_all_restore_requests(asked: Annotated[RestoreQuery, Query()], parts: PartsOf) -> Response:
+async def list_all_restore_requests(request: Request, asked: Annotated[RestoreQuery, Query()], parts: PartsOf) -> Response:
     """Of all regions together. A region that can't be asked now stands in `unavailableRegions`."""
     bound = {"route": "admin/restore-requests", **asked.question()}
     before = parts.cursors.read(bound, asked.cursor).tie if asked.cursor else None
     regions = regions_of(asked.region, parts)
+    await note_whom(request, asked.company_id, parts)
     found, away = await parts.restores.of_regions(regions, asked.company_id, asked.status, before, asked.limit + 1)
     shown = found[: asked.limit]
     more = parts.cursors.write(bound, Position(0, UUID(shown[-1].id).bytes)) if len(found) > asked.limit else None

@@ -10,13 +10,13 @@ from api.body import Body
 from api.dashboard.wishes import Name
 from api.parameters import UUID_PATTERN, Extracted, ListQuery, Outcome, Time
 from schemas.event import FIRST_TIME, LAST_TIME
-from schemas.plans import PlanName
+from schemas.plans import MOST_DAYS, PlanName
 from schemas.restore import MOST_REASON, State
 from schemas.topics import Region
 
 _MOST = 2**31 - 1
 Count = Annotated[int, Field(ge=0, le=_MOST)]
-Days = Annotated[int, Field(ge=1, le=_MOST)]
+Days = Annotated[int, Field(ge=1, le=MOST_DAYS)]
 Limit = Annotated[int, Field(ge=1, le=_MOST)]
 RegionName = Literal["US", "EU", "UK", "AU"]
 CompanyId = Annotated[str | None, Field(pattern=UUID_PATTERN, description="One company; an unknown one gives an empty page.")]
@@ -41,8 +41,8 @@ class Overrides(Body):
     """What of its plan is to be otherwise for a company, in place of what was so before; what is left out is as the plan says."""
 
     hot_days: Days = Field(default_factory=int)
-    archive_days: Limit | None = Field(None, description="Null: no archive.")
-    cold_after_days: Limit | None = Field(None, description="Null: never.")
+    archive_days: Days | None = Field(None, description="Null: no archive.")
+    cold_after_days: Days | None = Field(None, description="Null: never.")
     export_rows: Limit | None = Field(None, description="Null: any number.")
     export_sources: list[Literal["HOT", "ARCHIVED", "HOT_AND_ARCHIVED"]] = Field(
         default_factory=list, json_schema_extra={"uniqueItems": True}

@@ -6,6 +6,7 @@ from functools import partial
 
 from ops.db import Connection
 from ops.jobs.patience import patiently
+from ops.jobs.restore import expiration
 from ops.jobs.restore.steps import GONE, Found, Steps
 from ops.jobs.work import JobFailed, Work, in_thread
 from ops.objects import COLD_CLASSES, Denied, Head, StoreUnavailable
@@ -16,14 +17,15 @@ LOST = "the store knows of no restoration any more"
 
 
 async def run(work: Work) -> dict[str, int]:
-    """Look at all of them. Returns counts of requests that are complete, failed, under way still, and could not be looked at.
+    """Look at all of them. Returns counts of requests that are complete, failed, under way still, over, and could not be looked at.
 
     Raises ``JobFailed`` for the last.
     """
     checker = _Checker(work)
     async for found in checker.steps.each("to_check"):
         await checker.check(found)
-    return checker.end()
+    ended = await expiration.run(work)  # an archive that is cold again can be asked for again, and not the next day only
+    return checker.end(ended["requests"])
 
 
 class _Checker:
@@ -45,8 +47,9 @@ class _Checker:
         await patiently(lambda: self._record(found, head))
         self._work.faults.hit("restore_recorded")
 
-    def end(self) -> dict[str, int]:
+    def end(self, expired: int) -> dict[str, int]:
         """What it came to."""
+        self._counts["expired"] = expired
         if self._refusal:
             raise JobFailed(f"{self._counts['unseen']} requests could not be looked at: {self._refusal}", self._counts)
         return self._counts

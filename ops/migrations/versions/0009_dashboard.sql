@@ -23,25 +23,42 @@ DECLARE
   name text;
   owner text := current_user;
 BEGIN
-  FOREACH name IN ARRAY ARRAY['company', 'workspace', 'company_retention'] LOOP
-    EXECUTE format('CREATE POLICY dashboard ON %I TO hyrelog_dashboard USING (true)', name);
-  END LOOP;
-  FOREACH name IN ARRAY ARRAY['webhook', 'audit_outbox'] LOOP
+  FOREACH name IN ARRAY ARRAY['company', 'workspace', 'audit_outbox'] LOOP
     EXECUTE format('CREATE POLICY dashboard ON %I TO hyrelog_dashboard USING (true)', name);
   END LOOP;
   SET LOCAL ROLE hyrelog_key_lookup;
   GRANT EXECUTE ON FUNCTION operator_audit_workspace() TO hyrelog_dashboard;
   EXECUTE format('SET LOCAL ROLE %I', owner);
 END $$;
+-- A smaller plan disables the webhooks that it has no room for; nothing here enables one.
+CREATE POLICY dashboard ON webhook TO hyrelog_dashboard USING (true) WITH CHECK (NOT enabled);
 -- Of events it sees the audit alone. One row of workspace a row of events, by its primary key.
 CREATE POLICY dashboard ON events FOR SELECT TO hyrelog_dashboard
   USING (EXISTS (SELECT FROM workspace w WHERE w.id = events.workspace_id AND w.kind = 'AUDIT'));
 
 GRANT USAGE ON SCHEMA public TO hyrelog_dashboard;
-GRANT SELECT ON database_region, plan, company, workspace, company_retention, events TO hyrelog_dashboard;
-GRANT INSERT ON company, workspace, company_retention, audit_outbox TO hyrelog_dashboard;
+GRANT SELECT ON database_region, plan, company, workspace, events TO hyrelog_dashboard;
+GRANT INSERT ON company, audit_outbox TO hyrelog_dashboard;
 GRANT UPDATE (plan, overrides) ON company TO hyrelog_dashboard;
-GRANT UPDATE (hot_days, archive_days, cold_after_days) ON company_retention TO hyrelog_dashboard;
--- A smaller plan disables the webhooks that it has no room for.
 GRANT SELECT (id, company_id, enabled, created_at, deleted_at) ON webhook TO hyrelog_dashboard;
 GRANT UPDATE (enabled, disabled_reason, disabled_at, updated_at) ON webhook TO hyrelog_dashboard;
+
+-- What follows from a change of a company follows whoever makes it, and nobody needs the rights to do it by hand: which retention held when
+-- is what purging goes by.
+ALTER FUNCTION make_audit_workspace() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp;
+ALTER FUNCTION note_company_retention() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp;
+ALTER FUNCTION note_plan_retention() SECURITY DEFINER SET search_path = pg_catalog, public, pg_temp;
+REVOKE ALL ON FUNCTION make_audit_workspace(), note_company_retention(), note_plan_retention() FROM PUBLIC;
+REVOKE INSERT ON company_retention FROM hyrelog_admin;
+REVOKE UPDATE (hot_days, archive_days, cold_after_days) ON company_retention FROM hyrelog_admin;
+
+-- A key that was revoked stays so, whoever may write the column.
+CREATE FUNCTION refuse_revival() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+  RAISE EXCEPTION 'a revoked key stays revoked' USING ERRCODE = 'object_not_in_prerequisite_state';
+END $$;
+CREATE TRIGGER api_key_stays_revoked BEFORE UPDATE OF revoked_at ON api_key FOR EACH ROW
+  WHEN (OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at) EXECUTE FUNCTION refuse_revival();
+
+-- The newest entries of all companies' audits are read in this order: every entry is of this category (schemas/audit.py), and next to nothing else.
+CREATE INDEX events_audit ON events (occurred_at DESC, id DESC) WHERE category = 'admin';

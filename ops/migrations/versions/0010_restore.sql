@@ -31,7 +31,7 @@ CREATE TABLE restore_request (
   FOREIGN KEY (company_id, part_id) REFERENCES archive_part (company_id, id),
   CHECK ((decided_by IS NULL) = (decided_at IS NULL) AND (decided_email IS NULL OR decided_by IS NOT NULL)),
   CHECK (state = 'FAILED' OR (state = 'PENDING') = (decided_at IS NULL)),
-  CHECK (state IN ('PENDING', 'REJECTED', 'CANCELLED') OR decided_by IS DISTINCT FROM requested_by),  -- who asks may not approve
+  CHECK (state IN ('PENDING', 'REJECTED', 'CANCELLED') OR lower(btrim(decided_by)) IS DISTINCT FROM lower(btrim(requested_by))),  -- who asks may not approve
   CHECK (CASE state WHEN 'REJECTED' THEN reason IS NOT NULL WHEN 'FAILED' THEN reason IS NOT NULL WHEN 'CANCELLED' THEN true ELSE reason IS NULL END),
   CHECK (state = 'FAILED' OR (state IN ('INITIATING', 'IN_PROGRESS', 'COMPLETED', 'EXPIRED')) = (initiated_at IS NOT NULL)),
   CHECK (initiated_at IS NULL OR decided_at IS NOT NULL),
@@ -60,6 +60,10 @@ BEGIN
   ) THEN
     RAISE EXCEPTION 'a restore request does not go from % to %', OLD.state, NEW.state USING ERRCODE = 'object_not_in_prerequisite_state';
   END IF;
+  IF TG_OP = 'UPDATE' AND NEW.state = OLD.state AND (NEW.decided_by, NEW.decided_email, NEW.decided_at, NEW.reason)
+     IS DISTINCT FROM (OLD.decided_by, OLD.decided_email, OLD.decided_at, OLD.reason) THEN
+    RAISE EXCEPTION 'a decision is made once' USING ERRCODE = 'object_not_in_prerequisite_state';
+  END IF;
   RETURN NEW;
 END $$;
 CREATE TRIGGER restore_request_transition BEFORE INSERT OR UPDATE ON restore_request
@@ -87,3 +91,8 @@ GRANT INSERT (id, company_id, part_id, archive_key, size, tier, days, cost_usd, 
               requested_email, requested_at) ON restore_request TO hyrelog_api;
 GRANT UPDATE (state, reason, decided_by, decided_email, decided_at) ON restore_request TO hyrelog_api, hyrelog_dashboard, hyrelog_admin;
 GRANT UPDATE (state, reason, initiated_at, checked_at, completed_at, restored_until, expired_at) ON restore_request TO hyrelog_scheduler;
+
+-- Whoever approves looks again at what is asked for: plans change, and archives expire, while a request waits.
+CREATE POLICY dashboard ON archive_part FOR SELECT TO hyrelog_dashboard USING (true);
+CREATE POLICY admin ON archive_part FOR SELECT TO hyrelog_admin USING (true);
+GRANT SELECT (id, company_id, key, size, archived_at, is_cold_archived, restored_until, expiring_at) ON archive_part TO hyrelog_dashboard, hyrelog_admin;

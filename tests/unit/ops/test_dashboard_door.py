@@ -20,6 +20,7 @@ from tests.support.documents import any_settings
 from tests.support.keys import FakeClock
 
 SERVICE, OLD_SERVICE, ADMIN, OLD_ADMIN = (f"{name}-token-of-32-bytes-at-least-".encode() for name in ("new", "old", "admin", "former"))
+COMPANIES = (b"0190163d-8694-739b-aea5-966c26f8ad90", b"0190163d-8694-739b-aea5-966c26f8ad91")
 ALL = Badge.COMPANIES | Badge.ADMIN
 
 
@@ -40,11 +41,17 @@ class Case:
         self.door = DashboardDoor(service, admin, self.limits, Proxies(()), per_user)
 
     def enter(
-        self, token: bytes | None = SERVICE, *, company: bytes = b"c-1", user: bytes = b"u-1", peer: str = "192.0.2.1"
+        self,
+        token: bytes | None = SERVICE,
+        *,
+        company: bytes = COMPANIES[0],
+        user: bytes = b"u-1",
+        peer: str = "192.0.2.1",
+        path: str = "/dashboard/company",
     ) -> tuple[Visit, Problem | None]:
         """One request."""
         headers = [(b"x-company-id", company), (b"x-user-id", user), *([] if token is None else [(b"x-dashboard-token", token)])]
-        return self.door.enter({"client": (peer, 1), "headers": headers})
+        return self.door.enter({"client": (peer, 1), "headers": headers, "path": path})
 
     def told(self, visit: Visit) -> Mapping[str, str]:
         """The limits that the answer to a visit tells."""
@@ -91,7 +98,8 @@ def test_the_settings_name_the_tokens() -> None:
         update={name: SecretStr(token.decode()) for name, token in zip(names, tokens, strict=True)} | {"dashboard_requests_per_minute": 0}
     )
     door = DashboardDoor.of(settings, Case().limits)
-    badges = [door.enter({"client": ("192.0.2.1", 1), "headers": [(b"x-dashboard-token", token)]})[0].badge for token in tokens]
+    scope = {"client": ("192.0.2.1", 1), "path": "/dashboard/company"}
+    badges = [door.enter({**scope, "headers": [(b"x-dashboard-token", token)]})[0].badge for token in tokens]
     assert badges == [Badge.COMPANIES, Badge.COMPANIES, Badge.ADMIN, Badge.ADMIN]
 
 
@@ -159,7 +167,23 @@ def test_users_are_limited_by_company_and_user() -> None:
     assert isinstance(problem, RateLimited)
     assert (problem.retry_after, case.told(visit)) == (40, told(2, 0))
     assert case.enter(user=b"u-2")[1] is None
-    assert case.enter(company=b"c-2")[1] is None
+    assert case.enter(company=COMPANIES[1])[1] is None
+
+
+@pytest.mark.parametrize(
+    ("path", "companies"), [("/dashboard/company", (b"", b"nonsense", b"c" * 600)), ("/dashboard/admin/plans", COMPANIES)]
+)
+def test_no_header_that_nobody_reads_gives_a_user_another_limit(path: str, companies: tuple[bytes, ...]) -> None:
+    case = Case(per_user=1)
+    assert case.enter(company=companies[0], path=path)[1] is None
+    assert all(isinstance(case.enter(company=company, path=path)[1], RateLimited) for company in companies)
+
+
+def test_a_token_that_is_sent_twice_opens_nothing() -> None:
+    """Which of them would count?"""
+    headers = [(b"x-dashboard-token", SERVICE)] * 2
+    visit, problem = Case().door.enter({"client": ("192.0.2.1", 1), "headers": headers, "path": "/dashboard/company"})
+    assert (visit.badge, type(problem)) == (Badge.NONE, Unauthorized)
 
 
 def test_the_next_minute_begins_anew() -> None:

@@ -59,8 +59,21 @@ def test_an_operator_decides_and_cancels_what_is_not_begun() -> None:
     assert moves == decided | {(State.APPROVED, State.CANCELLED)}
 
 
-def test_who_asks_may_not_approve() -> None:
-    assert (may_approve("ann", "bob"), may_approve("ann", "ann")) == (True, False)
+@pytest.mark.parametrize(
+    ("approver", "may"),
+    [
+        (("bob", "bob@x.example"), True),
+        (("bob", None), True),
+        (("usr-7", None), False),
+        (("Usr-7", "bob@x.example"), False),
+        (("usr-7\u00a0", "bob@x.example"), False),
+        (("\u200busr-7", "bob@x.example"), False),
+        (("\uff55sr-7", "bob@x.example"), False),
+        (("op-7", "ANN@x.example"), False),
+    ],
+)
+def test_who_asks_may_not_approve_however_he_is_spelt(approver: tuple[str, str | None], may: bool) -> None:
+    assert may_approve(("usr-7", "ann@x.example"), approver) is may
 
 
 @given(st.sampled_from(Region), st.sampled_from(Tier), SIZES, DAYS)
