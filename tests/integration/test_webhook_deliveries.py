@@ -230,10 +230,12 @@ async def test_a_replay_of_events_is_of_each_once_under_its_own_id(desk: Desk) -
     assert [str(each) for each in ids] == [second.id, first.id]
 
 
+NOBODYS = "0190163d-8694-739b-aea5-966c26f8ad90"
+"""Of no event, and always the same: a test's name is to be its name in every process."""
 BAD_REPLAYS: list[tuple[dict[str, Any], str | None]] = [
     ({}, None),
     ({"fromSeq": 1}, None),
-    ({"fromSeq": 1, "toSeq": 2, "eventIds": [nobodys()]}, None),
+    ({"fromSeq": 1, "toSeq": 2, "eventIds": [NOBODYS]}, None),
     ({"from": format_time(BASE_TIME), "toSeq": 2}, None),
     ({"fromSeq": 1, "toSeq": None}, "toSeq"),
     ({"fromSeq": 0, "toSeq": 2}, "fromSeq"),
@@ -243,7 +245,7 @@ BAD_REPLAYS: list[tuple[dict[str, Any], str | None]] = [
     ({"from": "2026-01-01T00:00:00", "to": format_time(BASE_TIME)}, "from"),
     ({"eventIds": []}, "eventIds"),
     ({"eventIds": ["x"]}, "eventIds[0]"),
-    ({"eventIds": [nobodys()] * 1001}, "eventIds"),
+    ({"eventIds": [NOBODYS] * 1001}, "eventIds"),
 ]
 
 

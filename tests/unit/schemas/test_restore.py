@@ -43,7 +43,7 @@ def test_nothing_is_fetched_that_no_operator_approved(moves: list[tuple[Role, St
     assert approved or state in {State.PENDING, State.REJECTED, State.CANCELLED, State.FAILED}
 
 
-@pytest.mark.parametrize("state", FINAL)
+@pytest.mark.parametrize("state", sorted(FINAL))
 def test_what_is_over_stays_so(state: State) -> None:
     assert not any(may_move(role, state, new) for role, new in product(Role, State))
 
