@@ -83,19 +83,24 @@ def show_jobs(context: typer.Context, region: Regions = None, as_json: AsJson = 
 
 
 def run_by_hand(
-    name: Annotated[str, typer.Argument(help=f"One of {', '.join(JOBS)}.")],
+    names: Annotated[list[str], typer.Argument(metavar="NAME...", help=f"Of {', '.join(JOBS)}.")],
     region: Regions = None,
     as_of: Annotated[
         str | None, typer.Option(help="Work as if it were that time (2026-01-31T00:00:00Z); on a demo's database only.")
     ] = None,
 ) -> None:
-    """Run a job here and now, recorded as by hand; exits 1 when it fails, or somebody else runs it."""
-    if name not in JOBS:
-        raise typer.BadParameter(f"there is no job {name}; there are {', '.join(JOBS)}", param_hint="NAME")
+    """Run a job here and now, or several one after the other, recorded as by hand; exits 1 at the first one that fails, or that somebody
+    else runs.
+    """
+    for name in names:
+        if name not in JOBS:
+            raise typer.BadParameter(f"there is no job {name}; there are {', '.join(JOBS)}", param_hint="NAME")
     time = None if as_of is None else _time(as_of)
     settings = settings_of(Settings, ambient_environ(Role.SCHEDULER))
-    outcomes = [asyncio.run(_run(settings, each, name, time)) for each in region or settings.regions]
-    raise typer.Exit(0 if all(outcomes) else 1)
+    for name in names:
+        outcomes = [asyncio.run(_run(settings, each, name, time)) for each in region or settings.regions]
+        if not all(outcomes):
+            raise typer.Exit(1)
 
 
 def _time(text: str) -> int:

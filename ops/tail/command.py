@@ -1,4 +1,6 @@
-"""``hyrelog tail``: events as they happen. Exits 1 when the API refuses, 2 when the command can't be meant, 130 on Ctrl-C."""
+"""``hyrelog tail``: events as they happen. Exits 0 after ``--limit`` events, 1 when the API refuses, 2 when the command can't be meant,
+130 on Ctrl-C.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +47,7 @@ def tail(
     since: Annotated[str | None, typer.Option(help="Begin so long ago (15m, 2h, 1d) or at that time (RFC 3339).")] = None,
     last_event_id: Annotated[str | None, typer.Option(help="Begin behind this position.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Keep the position in this file, and begin there if it is there already.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="End after so many events.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="One event a line, as the API tells it.")] = False,
     category: Filter = None,
     action: Filter = None,
@@ -91,7 +94,8 @@ def tail(
     source = Source(access(url, key), {name: value for name, value in filters.items() if value is not None})
     kept = resume.read_text().strip() if resume and resume.exists() else ""
     lines = Lines(sys.stdout.buffer, as_json=as_json, has_workspaces=parse_key(source.access.key).scope is Scope.COMPANY)
-    raise typer.Exit(Follower(source, lines, teller(standard_error()), resume).run(last_event_id or kept, since and begin_at(since)))
+    follower = Follower(source, lines, teller(standard_error()), resume, limit)
+    raise typer.Exit(follower.run(last_event_id or kept, since and begin_at(since)))
 
 
 @dataclass(slots=True)
@@ -103,6 +107,8 @@ class Follower:
     say: Callable[[str], None]
     file: Path | None = None
     """Where the position is kept."""
+    left: int | None = None
+    """Events that are still to be shown; ``None``: all there will be."""
     position: str = ""
 
     def run(self, position: str, since: str | None) -> int:
@@ -119,6 +125,8 @@ class Follower:
             if hint := self._hint():
                 self.say(hint)
             return INTERRUPTED
+        else:
+            return 0
         return 1
 
     async def _follow(self, since: str | None) -> None:
@@ -126,11 +134,24 @@ class Follower:
             tailing = Tail(session, self.source, self.say, position=self.position, since=since)
             async with aclosing(tailing.batches()) as batches:
                 async for messages, position in batches:
+                    shown = self._within_limit(messages)
                     try:
-                        self._show(messages)
+                        self._show(shown)
                     except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError):
                         raise Refused("what the server sends is no event of HyreLog's") from None
-                    self._keep(position)
+                    self._keep(shown[-1].id if len(shown) < len(messages) else position)
+                    if self.left == 0:
+                        return
+
+    def _within_limit(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Those up to the last event that is still to be shown."""
+        if self.left is None:
+            return messages
+        for at, message in enumerate(messages, 1):
+            self.left -= message.event == EVENT
+            if self.left == 0:
+                return messages[:at]
+        return messages
 
     def _show(self, messages: Sequence[Message]) -> None:
         for message in messages:

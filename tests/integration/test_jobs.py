@@ -342,9 +342,16 @@ def test_the_command_runs_a_job_and_shows_how_it_stands(servers: LocalStack) -> 
     assert "succeeded" in table
 
 
+def test_several_jobs_are_run_in_the_order_in_which_they_are_named(servers: LocalStack) -> None:
+    names = ("purge", "archival")
+    ran = _hyrelog(servers, "jobs", "run", *names, "--region", "uk", "--region", "au")
+    assert ran.returncode == 0
+    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == [f"{region} {name}" for name in names for region in ("UK", "AU")]
+
+
 def test_an_unknown_job_is_answered_with_those_that_there_are(servers: LocalStack) -> None:
-    refused = _hyrelog(servers, "jobs", "run", "purgatory")
-    assert refused.returncode == 2
+    refused = _hyrelog(servers, "jobs", "run", "purge", "purgatory")
+    assert (refused.returncode, refused.stdout) == (2, "")
     assert all(name in refused.stderr for name in JOBS)
 
 

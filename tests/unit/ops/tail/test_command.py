@@ -103,6 +103,18 @@ async def test_the_file_remembers_the_position_from_run_to_run(tmp_path: Path) -
         ]
 
 
+async def test_it_ends_after_as_many_events_as_were_asked_for(tmp_path: Path) -> None:
+    """And what came with the last one is not lost to the next run: the position is that of what was shown."""
+    came = frame("p1", {"seq": 1}) + frame("p2", {"fromSeq": 1, "toSeq": 2, "workspaceId": "w"}, event="gap") + frame("p3", {"seq": 3})
+    more = frame("p4", {"seq": 4}) + frame("p5", {"seq": 5})
+    async with sse_server(Connection(came + more, then="hold"), Connection(frame("p4", {"seq": 4}), then="hold")) as server:
+        words = ("--json", "--resume", "position", "--limit")
+        first = await ended(tmp_path, *words, "2", **access(server))
+        assert (first.code, first.out) == (0, '{"seq":1}\n{"seq":3}\n')
+        assert await ended(tmp_path, *words, "1", **access(server)) == Ended(0, '{"seq":4}\n', "")
+        assert [headers.get("last-event-id") for _, headers in server.asked] == [None, "p3"]
+
+
 async def test_a_pipe_that_nobody_reads_any_more_ends_it_quietly(tmp_path: Path) -> None:
     """As in ``hyrelog tail --json | head -1``."""
     async with (

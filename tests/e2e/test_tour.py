@@ -1,0 +1,41 @@
+"""The tour of ops/docs/tour.md, walked by its own commands: from a new company to an archive that was cold and is again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.commands import ROOT, Shell, stack_environ, walk
+from tests.support.stack import LocalStack, running_stack
+
+pytestmark = [
+    pytest.mark.skipif(os.environ.get("HYRELOG_TEST_BACKEND") == "testcontainers", reason="the tour is of the embedded stack"),
+    pytest.mark.skipif(shutil.which("jq") is None, reason="the page's commands use jq"),
+]
+
+PAGE = ROOT / "ops/docs/tour.md"
+
+
+@pytest.fixture(scope="module")
+def stack() -> Iterator[LocalStack]:
+    """One whose Glacier takes a second."""
+    with pytest.MonkeyPatch.context() as patch:  # other stacks are not to inherit it
+        patch.setenv("RESTORE_SIMULATED_SECONDS", "1")
+        with running_stack() as running:
+            yield running
+
+
+def test_the_tour(stack: LocalStack) -> None:
+    """What each block has to show stands beside it, for readers not to see."""
+    told = []
+    with Shell(stack_environ(stack.state)) as shell:
+        shell.set(RESTORE_SIMULATED_SECONDS="1")
+        for _block, output in walk(PAGE, shell, {}):
+            told.append(output)
+    audit = told[-1]
+    for action, actor in (("company.create", "olga"), ("key.create", "ada"), ("restore.request", "ada"), ("archive.list", "mia")):
+        assert any(action in line and actor in line for line in audit.splitlines()), f"{action} by {actor} is not in {audit}"
+    assert '{"action":"restore.request","actor":"mia@example.com","reason":"The role MEMBER may not do that."}' in audit
