@@ -6,6 +6,12 @@ SELECT p.key, p.size, p.is_cold_archived, p.restored_until, p.expiring_at IS NOT
 FROM archive_part p JOIN company c ON c.id = p.company_id JOIN plan ON plan.name = c.plan
 WHERE p.company_id = $1 AND p.id = $2 AND p.archived_at IS NOT NULL
 
+-- name: terms
+-- What the company's plan allows by now, and whether the part of a request that waits is being removed.
+SELECT plan.limits || c.overrides AS limits, p.expiring_at IS NOT NULL AS is_expiring
+FROM archive_part p JOIN company c ON c.id = p.company_id JOIN plan ON plan.name = c.plan
+WHERE p.company_id = $1 AND p.id = $2
+
 -- name: insert
 -- A new request; nothing is returned when its part has an active one.
 INSERT INTO restore_request (id, company_id, part_id, archive_key, size, tier, days, cost_usd, prices_as_of, earliest_seconds, latest_seconds,

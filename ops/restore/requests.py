@@ -102,10 +102,11 @@ async def approve(connection: Connection, request_id: str, *, by: Person, now: i
     found = await get(connection, request_id, company_id=None)
     if not may_approve(found.requested_by, by):
         raise Forbidden("Who asked for a restoration may not approve it.")
-    part = await _sought(connection, found.company_id, found.part_id)  # plans change, and parts expire, while a request waits
-    if found.tier not in PlanLimits.parse(orjson.loads(part["limits"])).restore_tiers:
+    # Plans change, and parts expire, while a request waits.
+    ((limits, is_expiring),) = await connection.fetch(_sql()["terms"], found.company_id, found.part_id)
+    if found.tier not in PlanLimits.parse(orjson.loads(limits)).restore_tiers:
         raise PlanRestricted(f"The company's plan does not restore archives with tier {found.tier} any more.")
-    if part["is_expiring"]:
+    if is_expiring:
         raise Conflict("The archive is past its retention and is being removed.")
     return await _decide(connection, found, State.APPROVED, Role.OPERATOR, None, by, now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 from uuid import UUID, uuid4
@@ -18,6 +19,7 @@ from ops.local.environment import Role
 from schemas.restore import State
 from tests.support.commanding import World, unique
 from tests.support.managing import Database
+from tests.support.neighbours import cold_archive
 from tests.support.restoring import put_request
 from tests.support.stack import LocalStack
 
@@ -181,7 +183,8 @@ async def test_a_plan_that_is_not_the_same_everywhere_is_told(world: World) -> N
 
 async def test_deciding_shows_how_the_request_stands(world: World) -> None:
     async def ask() -> UUID:
-        return UUID(await put_request(world.superuser, str(world.tenant.id), str(uuid4()), "archives/x", State.PENDING))
+        archive = await cold_archive(world.superuser, world.tenant.id, secrets.randbelow(1 << 30) + 1)
+        return UUID(await put_request(world.superuser, str(world.tenant.id), archive, "archives/x", State.PENDING))
 
     requests = [await ask() for _ in range(3)]
     decided = [

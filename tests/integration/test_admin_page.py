@@ -6,7 +6,7 @@ import asyncio
 import os
 import shutil
 from pathlib import Path
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import asyncpg
 import psycopg
@@ -17,6 +17,7 @@ from ops.local.environment import inherited
 from schemas.restore import State
 from schemas.topics import Region
 from tests.support.commands import ROOT, Shell, walk
+from tests.support.neighbours import cold_archive
 from tests.support.quick import quick_hyrelog
 from tests.support.restoring import put_request
 from tests.support.stack import LocalStack
@@ -45,5 +46,6 @@ async def _ask_twice(url: str) -> None:
     company = await connection.fetchval("SELECT id FROM company WHERE name = 'Initech' ORDER BY id DESC LIMIT 1")
     for last in "01":
         newest = UUID(f"ffffffff-ffff-7fff-bfff-fffffffffff{last}")
-        await put_request(connection, str(company), str(uuid4()), "archives/x", State.PENDING, id=newest)
+        archive = await cold_archive(connection, company, int(last) + 1)
+        await put_request(connection, str(company), archive, "archives/x", State.PENDING, id=newest)
     await connection.close()

@@ -240,7 +240,9 @@ def test_every_route_of_both_apps_is_in_the_matrix(servers: LocalStack) -> None:
     ingest = create_ingest(servers.settings(Role.INGEST), registry=CollectorRegistry())
     assert isinstance(ingest, IngestApp)
     routes = _routes(create_api(servers.settings(Role.API))) | _routes(ingest.operations) | {("POST", path) for path in ROUTES}
-    assert {(method, path) for method, path in routes if method != "HEAD"} == set(MATRIX)
+    # Those of the dashboard are called by other people: tests/integration/test_dashboard_matrix.py has them all.
+    ours = {(method, path) for method, path in routes if method != "HEAD" and not path.startswith("/dashboard/")}
+    assert ours == set(MATRIX)
 
 
 PAIRS = [(route, line) for route, lines in MATRIX.items() if isinstance(lines, list) for line in lines]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -15,6 +16,7 @@ from schemas.restore import State
 from schemas.topics import Region, ingest_topic
 from tests.support.commanding import World, unique
 from tests.support.managing import audit_workspace
+from tests.support.neighbours import cold_archive
 from tests.support.restoring import put_request
 
 Probe = Callable[[], Awaitable[object]]
@@ -156,7 +158,8 @@ async def jobs_run(world: World) -> Act:
 
 def deciding(verb: str, *more: str) -> Scene:
     async def prepare(world: World) -> Act:
-        request = UUID(await put_request(world.superuser, str(world.tenant.id), str(uuid4()), "archives/x", State.PENDING))
+        archive = await cold_archive(world.superuser, world.tenant.id, secrets.randbelow(1 << 30) + 1)
+        request = UUID(await put_request(world.superuser, str(world.tenant.id), archive, "archives/x", State.PENDING))
         probe = partial(world.row, "restore_request", request)
         return Act(("restore", verb, request, *more), (f"restore.{verb}",), probe, world.tenant.id)
 

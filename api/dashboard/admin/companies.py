@@ -176,7 +176,7 @@ async def list_plans(parts: PartsOf) -> Response:
 )
 async def list_audit_logs(request: Request, asked: Annotated[AuditQuery, Query()], parts: PartsOf) -> Response:
     """Events of the AUDIT workspaces of all companies and of the operator's own, of all regions together; an entry is there a moment after
-    what it tells of. What is past its hot retention (365 days at least) is in the archive. A region that can't be asked now stands in
+    what it tells of. What is past its company's hot retention is in the archive. A region that can't be asked now stands in
     `unavailableRegions`.
     """
     bound = {"route": "admin/audit-logs", **asked.question()}

@@ -95,4 +95,4 @@ GRANT UPDATE (state, reason, initiated_at, checked_at, completed_at, restored_un
 -- Whoever approves looks again at what is asked for: plans change, and archives expire, while a request waits.
 CREATE POLICY dashboard ON archive_part FOR SELECT TO hyrelog_dashboard USING (true);
 CREATE POLICY admin ON archive_part FOR SELECT TO hyrelog_admin USING (true);
-GRANT SELECT (id, company_id, key, size, archived_at, is_cold_archived, restored_until, expiring_at) ON archive_part TO hyrelog_dashboard, hyrelog_admin;
+GRANT SELECT (id, company_id, expiring_at) ON archive_part TO hyrelog_dashboard, hyrelog_admin;

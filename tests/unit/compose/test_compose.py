@@ -89,7 +89,7 @@ def test_who_serves_requests_counts_with_the_others_and_believes_the_proxy_alone
     """Were all of the network trusted, a client could name an origin of its choice: Docker's gateway stands between it and the proxy."""
     proxy = compose["services"]["proxy"]["networks"]["default"]["ipv4_address"]
     for name in ("ingest", "api"):
-        environment = compose["services"][name]["environment"] | dict.fromkeys(_SECRETS, _SECRET)
+        environment = compose["services"][name]["environment"] | {each: f"{place:02x}{_SECRET[2:]}" for place, each in enumerate(_SECRETS)}
         settings = Settings(**{variable.lower(): value for variable, value in environment.items()})
         assert settings.trusted_proxies == (network(proxy),)
         assert settings.rate_limit_store_url is not None
