@@ -102,12 +102,8 @@ async def approve(connection: Connection, request_id: str, *, by: Person, now: i
     found = await get(connection, request_id, company_id=None)
     if not may_approve(found.requested_by, by):
         raise Forbidden("Who asked for a restoration may not approve it.")
-    # Plans change, and parts expire, while a request waits.
-    ((limits, is_expiring),) = await connection.fetch(_sql()["terms"], found.company_id, found.part_id)
-    if found.tier not in PlanLimits.parse(orjson.loads(limits)).restore_tiers:
-        raise PlanRestricted(f"The company's plan does not restore archives with tier {found.tier} any more.")
-    if is_expiring:
-        raise Conflict("The archive is past its retention and is being removed.")
+    if found.state is State.PENDING:
+        await _check_terms(connection, found)
     return await _decide(connection, found, State.APPROVED, Role.OPERATOR, None, by, now)
 
 
@@ -137,6 +133,15 @@ async def _sought(connection: Connection, company_id: str, part_id: str) -> Row:
     if row is None:
         raise invalid("archiveId", "names no archive of the company")
     return row
+
+
+async def _check_terms(connection: Connection, found: RestoreRequest) -> None:
+    """Raise where it could not be asked for now: plans change, and parts expire, while a request waits."""
+    ((limits, is_expiring),) = await connection.fetch(_sql()["terms"], found.company_id, found.part_id)
+    if found.tier not in PlanLimits.parse(orjson.loads(limits)).restore_tiers:
+        raise PlanRestricted(f"The company's plan does not restore archives with tier {found.tier} any more.")
+    if is_expiring:
+        raise Conflict("The archive is past its retention and is being removed.")
 
 
 async def _check_inactive(connection: Connection, company_id: str, part_id: str) -> None:
