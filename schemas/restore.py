@@ -136,7 +136,9 @@ _STANDARD_GIGABYTE_MONTH: Final[Mapping[Region, str]] = MappingProxyType(
 _SECONDS: Final[Mapping[Tier, tuple[int, int]]] = MappingProxyType(
     {Tier.EXPEDITED: (60, 300), Tier.STANDARD: (3 * 3600, 5 * 3600), Tier.BULK: (5 * 3600, 12 * 3600)}
 )
-"""How long S3 says that it takes. Expedited: objects up to 250 MB, and when there is capacity."""
+"""How long S3 says that it takes. Expedited: when there is capacity, and …"""
+_MOST_EXPEDITED: Final = 250_000_000
+"""… for objects up to that size; others may take as long as by STANDARD."""
 _GIGABYTE: Final = 1 << 30
 _MONTH_DAYS: Final = 30
 _MICROS: Final = 10**6
@@ -151,4 +153,7 @@ def estimate(region: Region, tier: Tier, size_bytes: int, days: int) -> Estimate
         + gigabytes * Fraction(_STANDARD_GIGABYTE_MONTH[region]) * days / _MONTH_DAYS
     )
     dollars, micros = divmod(-(-cost * _MICROS // 1), _MICROS)
-    return Estimate(f"{dollars}.{micros:06d}", PRICES_AS_OF, *_SECONDS[tier])
+    earliest, latest = _SECONDS[tier]
+    if size_bytes > _MOST_EXPEDITED:
+        latest = max(latest, _SECONDS[Tier.STANDARD][1])
+    return Estimate(f"{dollars}.{micros:06d}", PRICES_AS_OF, earliest, latest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, ClassVar
 
 from fastapi import Request, Response
@@ -19,7 +20,7 @@ from ops.dashboard_door import NOT_THE_DASHBOARD
 from ops.limits import Badge
 from ops.web import problem_of
 from schemas.keys import Scope
-from schemas.problems import Forbidden, InternalError, Problem, Unauthorized
+from schemas.problems import Forbidden, InternalError, Problem, Unauthorized, ValidationFailed
 
 _LOG = log.get(__name__)
 Handler = Callable[[Request], Coroutine[Any, Any, Response]]
@@ -49,9 +50,11 @@ class DashboardRoute(APIRoute):
                 problem = problem_of(error)
                 if problem.status < InternalError.code.status:
                     await parts.management.refuse(attempt_of(request, parts), target_of(request, kind), problem)
+                else:
+                    await self._tell_failure(request, parts, kind, problem)
                 raise
             except Exception:
-                await self._tell_failure(request, parts, kind)
+                await self._tell_failure(request, parts, kind, InternalError())
                 raise
             if self.is_read:
                 attempt = attempt_of(request, parts)
@@ -61,9 +64,9 @@ class DashboardRoute(APIRoute):
 
         return audited
 
-    async def _tell_failure(self, request: Request, parts: Parts, kind: str) -> None:
+    async def _tell_failure(self, request: Request, parts: Parts, kind: str, problem: Problem) -> None:
         """Something is wrong on our side: an attempt it was all the same. Whatever is wrong may be in the way of this too."""
-        attempt, problem = attempt_of(request, parts), InternalError()
+        attempt = attempt_of(request, parts)
         try:
             await parts.management.note(attempt, attempt.failed(target_of(request, kind), problem))
         except Exception:  # noqa: BLE001 - the first error is the one to tell of
@@ -77,9 +80,11 @@ class DashboardRoute(APIRoute):
         problem: Problem | None = request.state.problem
         if problem is not None:
             raise problem
-        request.state.user = user = user_of(request.headers)
         if self.badge not in request.state.visit.badge:
+            with suppress(ValidationFailed):  # a service that tries another's doors: the audit names whom it sent
+                request.state.user = user_of(request.headers)
             raise Unauthorized(NOT_THE_DASHBOARD)
+        request.state.user = user = user_of(request.headers)
         await self._place(request, parts, user)
         if user.role not in self.roles:
             raise Forbidden(f"The role {user.role} may not do that.")

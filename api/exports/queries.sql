@@ -48,13 +48,17 @@ FROM workspace w CROSS JOIN LATERAL (
 WHERE w.company_id = $2 AND ($3::uuid IS NULL OR w.id = $3)
 
 -- name: cold_parts
--- Parts that an export would have to be read from, and that can't be read at $3 before they are restored.
+-- Parts that an export would have to be read from, and that can't be read at $3 before they are restored; those too whose age has come, and that
+-- are not marked yet: the store has moved them, and an export that began would break off.
 SELECT DISTINCT p.id
 FROM export_scope s
 JOIN chain_floor f ON f.workspace_id = s.workspace_id
 JOIN archive_range r ON r.workspace_id = s.workspace_id AND r.from_seq <= least(s.to_seq, f.seq) AND r.to_seq >= s.from_seq
 JOIN archive_part p ON p.id = r.part_id
-WHERE s.export_id = $2 AND s.company_id = $1 AND CASE WHEN p.restored_until IS NULL THEN p.is_cold_archived ELSE p.restored_until <= $3::timestamptz END
+WHERE s.export_id = $2 AND s.company_id = $1 AND CASE
+    WHEN p.restored_until IS NOT NULL THEN p.restored_until <= $3::timestamptz
+    ELSE p.is_cold_archived OR p.archived_at + p.cold_after_days * interval '24 hours' < $3::timestamptz
+  END
   AND p.occurred_to >= $4::timestamptz AND p.occurred_from < $5::timestamptz
   AND ($6::timestamptz IS NULL OR p.received_to >= $6) AND ($7::timestamptz IS NULL OR p.received_from < $7)
 ORDER BY p.id

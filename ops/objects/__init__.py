@@ -5,7 +5,7 @@ Everything here blocks: asynchronous callers use threads (``asyncio.to_thread``)
 
 from ops.objects.bucket import Head, Lifecycle, ObjectStore, SimulatedGlacier
 from ops.objects.client import client, ensure_buckets
-from ops.objects.problems import AlreadyThere, Cold, Denied, NotThere, StoreUnavailable, Unsupported, Warm
+from ops.objects.problems import AlreadyThere, Cold, Denied, NoCapacity, NotThere, StoreUnavailable, Unsupported, Warm
 from ops.objects.restoration import COLD_CLASSES, Restoration
 from ops.objects.upload import PIECE_BYTES, Lock, Upload
 
@@ -18,6 +18,7 @@ __all__ = [
     "Head",
     "Lifecycle",
     "Lock",
+    "NoCapacity",
     "NotThere",
     "ObjectStore",
     "Restoration",

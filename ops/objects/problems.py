@@ -14,6 +14,10 @@ class StoreUnavailable(ConnectionError):
     """It can't be reached, is overloaded, or does not know our request: try again later. Whether a write took place is not known."""
 
 
+class NoCapacity(StoreUnavailable):
+    """There is none for an object to be fetched so fast: GlacierExpeditedRetrievalNotAvailable."""
+
+
 class AlreadyThere(Exception):
     """There is an object of that name, and it stays as it is. It may be our own, of a first try whose answer was lost."""
 
@@ -61,6 +65,8 @@ def told(key: str) -> Iterator[None]:
             raise Denied(f"{error.operation_name}: {key}") from error
         if code in {"NotImplemented", "501"}:
             raise Unsupported(f"{error.operation_name}: the store has no such function") from error
+        if code == "GlacierExpeditedRetrievalNotAvailable":
+            raise NoCapacity(f"{error.operation_name}: {code}") from error
         # ConditionalRequestConflict too: somebody wrote that name at the same time, and what came of it is known later.
         raise StoreUnavailable(f"{error.operation_name}: {code}") from error
     except BotoCoreError as error:

@@ -1,8 +1,10 @@
 -- Restore requests (ops/docs/restore.md), as hyrelog_api, hyrelog_dashboard or hyrelog_admin.
 
 -- name: sought
--- A part of the company $1 that somebody wants restored; with what the company's plan allows, its overrides over it.
-SELECT p.key, p.size, p.is_cold_archived, p.restored_until, p.expiring_at IS NOT NULL AS is_expiring, plan.limits || c.overrides AS limits
+-- A part of the company $1 that somebody wants restored; with what the company's plan allows, its overrides over it. One whose age has come
+-- is cold to the store, though the marker may come by days later.
+SELECT p.key, p.size, p.is_cold_archived OR coalesce(p.archived_at + p.cold_after_days * interval '24 hours' < $3::timestamptz, false)
+  AS is_cold_archived, p.restored_until, p.expiring_at IS NOT NULL AS is_expiring, plan.limits || c.overrides AS limits
 FROM archive_part p JOIN company c ON c.id = p.company_id JOIN plan ON plan.name = c.plan
 WHERE p.company_id = $1 AND p.id = $2 AND p.archived_at IS NOT NULL
 

@@ -53,7 +53,7 @@ async def request(
     """
     if not LEAST_DAYS <= wish.days <= MOST_DAYS:
         raise invalid("days", f"must be a whole number from {LEAST_DAYS} to {MOST_DAYS}")
-    part = await _sought(connection, company_id, wish.part_id)
+    part = await _sought(connection, company_id, wish.part_id, now)
     if wish.tier not in PlanLimits.parse(orjson.loads(part["limits"])).restore_tiers:
         raise PlanRestricted(f"The company's plan does not restore archives with tier {wish.tier}.")
     if part["is_expiring"]:
@@ -125,9 +125,9 @@ async def cancel(
     return await _decide(connection, found, State.CANCELLED, role, None if reason is None else _checked(reason), by, now)
 
 
-async def _sought(connection: Connection, company_id: str, part_id: str) -> Row:
+async def _sought(connection: Connection, company_id: str, part_id: str, now: int) -> Row:
     try:
-        row = await connection.fetchrow(_sql()["sought"], company_id, UUID(part_id))
+        row = await connection.fetchrow(_sql()["sought"], company_id, UUID(part_id), now)
     except ValueError:
         row = None
     if row is None:

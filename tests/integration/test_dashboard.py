@@ -289,7 +289,9 @@ async def test_a_region_that_is_down_is_named_and_the_others_are_answered(server
     abroad = servers.tenant(Region.EU)
     settings = servers.settings(Role.API).model_copy(update={"database_url_us": SecretStr(NOWHERE)})
     async with desk_of(settings) as desk:
-        for path in ("/admin/companies", "/admin/audit-logs", "/admin/restore-requests"):
+        lists = ("/admin/companies", "/admin/audit-logs", "/admin/restore-requests")
+        of_one = [f"{path}?companyId={each}" for path in lists[1:] for each in (company.id, NOBODYS)]
+        for path in (*lists, *of_one):
             page = await desk.told("GET", path)
             assert page["unavailableRegions"] == ["US"]
         assert str(abroad.id) in [each["id"] for each in (await desk.told("GET", "/admin/companies?limit=200&region=EU"))["data"]]
@@ -365,6 +367,18 @@ async def test_a_call_that_fails_on_our_side_is_told_too(desk: Desk, company: Te
         await superuser.execute("GRANT SELECT ON archive_part TO hyrelog_api")
     (entry,) = await told(superuser, company.id)
     assert (entry.action, entry.outcome, entry.metadata) == ("archive.list", "FAILURE", {"status": 500, "code": "INTERNAL_ERROR"})
+
+
+async def test_what_can_not_be_answered_now_is_told_too(servers: LocalStack, company: Tenant, superuser: Database) -> None:
+    locker = await asyncpg.connect(servers.superuser_url())
+    try:
+        async with desk_of(servers.settings(Role.API).model_copy(update={"statement_timeout_seconds": 0.3})) as desk, locker.transaction():
+            await locker.execute("LOCK TABLE archive_part IN ACCESS EXCLUSIVE MODE")
+            assert (await desk.ask("GET", "/archives", company=company.id)).status_code == 503
+    finally:
+        await locker.close()
+    (entry,) = await told(superuser, company.id)
+    assert (entry.action, entry.outcome, entry.metadata) == ("archive.list", "FAILURE", {"status": 503, "code": "UNAVAILABLE"})
 
 
 async def test_a_statement_that_takes_too_long_is_no_region_that_is_away(servers: LocalStack) -> None:
@@ -470,6 +484,16 @@ async def test_a_wish_for_a_restoration_is_checked(desk: Desk, company: Tenant, 
     archive = await cold_archive(superuser, company.id, 1)
     answer = await desk.ask("POST", "/restore-requests", {"archiveId": archive, **wish}, company=company.id)
     assert (answer.status_code, answer.json()["details"][0]["field"]) == (400, field)
+
+
+async def test_an_archive_whose_age_has_come_can_be_asked_for_before_it_is_marked(desk: Desk, company: Tenant, superuser: Database) -> None:
+    """The store moves it at that age, the marker comes by weekly."""
+    young, old = [await cold_archive(superuser, company.id, part) for part in (1, 2)]
+    await superuser.execute("UPDATE archive_part SET is_cold_archived = false, cold_archive_key = NULL WHERE id IN ($1, $2)", young, old)
+    await superuser.execute("UPDATE archive_part SET archived_at = archived_at - interval '181 days' WHERE id = $1", old)
+    refused = await desk.ask("POST", "/restore-requests", {"archiveId": young}, company=company.id)
+    assert (refused.status_code, refused.json()["code"]) == (409, "CONFLICT")
+    await desk.told("POST", "/restore-requests", {"archiveId": old}, status=201, company=company.id)
 
 
 async def test_a_plan_says_which_tiers_there_are(desk: Desk, servers: LocalStack, superuser: Database) -> None:

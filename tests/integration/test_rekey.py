@@ -95,7 +95,14 @@ class Webhooks:
 async def webhooks(servers: LocalStack, superuser: Database) -> AsyncIterator[Webhooks]:
     await superuser.execute("DELETE FROM audit_outbox")
     await superuser.execute("DELETE FROM company_data_key")  # of other tests' archives
+    await _clear(superuser)
     yield Webhooks(superuser, servers.tenant())
+    await _clear(superuser)
+
+
+async def _clear(superuser: Database) -> None:
+    """Of other tests' webhooks, too."""
+    await superuser.execute("DELETE FROM webhook_replay")
     await superuser.execute("DELETE FROM webhook")
 
 

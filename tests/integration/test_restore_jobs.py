@@ -17,7 +17,7 @@ from ops.jobs.restore import checker, expiration, initiator, steps
 from ops.jobs.restore.gauge import RestoreGauge
 from ops.jobs.work import JobFailed, Run
 from ops.local.environment import Role
-from ops.objects import Denied, StoreUnavailable, Unsupported
+from ops.objects import Denied, NoCapacity, StoreUnavailable, Unsupported
 from schemas.restore import State
 from schemas.retention import DAY_MICROS
 from tests.support.chains import BASE_TIME
@@ -147,6 +147,21 @@ async def test_a_store_without_cold_storage_reads_everything_at_once(stage: Stag
     stage.glacier.refusal = Unsupported("RestoreObject")
     await stage.run(initiator.run)
     assert await stage.state(request) is State.COMPLETED
+
+
+async def test_a_tier_that_the_store_has_no_capacity_for_is_given_up_in_the_end(stage: Stage) -> None:
+    """Its archive could not be asked for by another tier as long as the request goes on."""
+    request = await stage.request()
+    stage.glacier.refusal = NoCapacity("RestoreObject: GlacierExpeditedRetrievalNotAvailable")
+    with pytest.raises(JobFailed):
+        await stage.run(initiator.run)
+    row = await stage.row(request)
+    late = row["initiated_at"] + (2 * row["latest_seconds"] + 1800) * 1_000_000
+    with pytest.raises(JobFailed):
+        await stage.run(initiator.run, late - 1)
+    assert (await stage.run(initiator.run, late))["failed"] == 1
+    row = await stage.row(request)
+    assert (row["state"], row["reason"]) == ("FAILED", "the store has no capacity for STANDARD now")
 
 
 async def test_what_is_not_there_fails(stage: Stage) -> None:

@@ -27,7 +27,7 @@ from ops.auth import Principal
 from ops.tenancy.registry import Registry
 from schemas.keys import Scope
 from schemas.plans import MEMBERS, check_overrides
-from schemas.problems import Conflict, Forbidden, NotFound, Problem, ValidationFailed, invalid
+from schemas.problems import Conflict, Forbidden, NotFound, Problem, Unavailable, ValidationFailed, invalid
 from schemas.topics import Region
 from schemas.view import render
 
@@ -204,7 +204,7 @@ def regions_of(asked: Region | None, parts: PartsOf) -> Sequence[Region]:
 async def note_whom(request: Request, company_id: str | None, parts: PartsOf) -> None:
     """Let the look at one company be told in that one's audit. Of nobody's there is nothing to see."""
     if company_id is not None:
-        with suppress(NotFound):
+        with suppress(NotFound, Unavailable):  # the list itself says which regions are away
             request.state.about = ((await parts.directory.find(company_id))[0], company_id)
 
 

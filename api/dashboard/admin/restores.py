@@ -24,7 +24,7 @@ from api.dashboard.route import OperatorActing, OperatorReading
 from api.events import check_id
 from ops.restore import requests
 from ops.restore.rows import RestoreRequest
-from schemas.problems import Conflict, NotFound
+from schemas.problems import Conflict, NotFound, PlanRestricted
 
 reading = APIRouter(prefix="/dashboard/admin", tags=["admin"], route_class=OperatorReading)
 acting = APIRouter(prefix="/dashboard/admin", tags=["admin"], route_class=OperatorActing)
@@ -101,7 +101,7 @@ async def reject_restore_request(request: Request, found: RequestOf, attempt: At
     summary="Approve a restore request",
     dependencies=[Depends(parameters.none)],
     response_class=Response,
-    responses=answers.documented(own.RestoreRequest, *OF_ALL, NotFound, Conflict),
+    responses=answers.documented(own.RestoreRequest, *OF_ALL, PlanRestricted, NotFound, Conflict),
 )
 async def approve_restore_request(request: Request, found: RequestOf, attempt: AttemptOnRequest, parts: PartsOf) -> Response:
     """Within five minutes S3 is asked. Who asked for it may not approve it: 403."""

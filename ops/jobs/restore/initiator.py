@@ -13,10 +13,12 @@ from ops.db import Connection
 from ops.jobs.patience import patiently
 from ops.jobs.restore.steps import GONE, Found, Steps
 from ops.jobs.work import JobFailed, Work, in_thread
-from ops.objects import Denied, NotThere, ObjectStore, StoreUnavailable, Unsupported, Warm
+from ops.objects import Denied, NoCapacity, NotThere, ObjectStore, StoreUnavailable, Unsupported, Warm
 from ops.restore.rows import RestoreRequest
 from schemas.restore import State
 from schemas.retention import DAY_MICROS
+
+_GRACE_SECONDS = 1800
 
 
 class _Answer(Enum):
@@ -25,6 +27,7 @@ class _Answer(Enum):
     FETCHING = auto()
     WARM = auto()
     NOT_THERE = auto()
+    NO_CAPACITY = auto()
 
 
 async def run(work: Work) -> dict[str, int]:
@@ -94,6 +97,10 @@ class _Initiator:
         self._asked.add(request.id)
         try:
             return await in_thread(self._work, partial(_ask, self._work.objects, request, self._work.clock.micros(), looks=looks))
+        except NoCapacity as error:
+            if not _is_late(request, self._work.clock.micros()):
+                raise _Refused(str(error)) from error
+            return _Answer.NO_CAPACITY
         except (StoreUnavailable, Denied) as error:
             raise _Refused(str(error)) from error
 
@@ -106,6 +113,16 @@ class _Initiator:
                 self._counts["completed"] += await self.steps.complete(connection, request, until)
             case _Answer.NOT_THERE:
                 self._counts["failed"] += await self.steps.fail(connection, request, "the store has no such object")
+            case _Answer.NO_CAPACITY:
+                self._counts["failed"] += await self.steps.fail(connection, request, f"the store has no capacity for {request.tier} now")
+
+
+def _is_late(request: RestoreRequest, now: int) -> bool:
+    """Whether a store without capacity is asked no more, as late as the metric of late ones takes it to be: its archive can then be asked for
+    again, by another tier.
+    """
+    begun = request.initiated_at
+    return begun is not None and now >= begun + (2 * request.estimate.latest_seconds + _GRACE_SECONDS) * 1_000_000
 
 
 class _Refused(Exception):

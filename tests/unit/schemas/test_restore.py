@@ -105,3 +105,8 @@ def test_slower_never_costs_more(region: Region, size: int, days: int) -> None:
 )
 def test_an_estimate_adds_up(region: Region, tier: Tier, gigabytes: int, days: int, expected: str) -> None:
     assert estimate(region, tier, gigabytes << 30, days).cost_usd == expected
+
+
+def test_what_is_too_large_for_expedited_is_not_promised_in_minutes() -> None:
+    small, large = (estimate(Region.US, Tier.EXPEDITED, size, 7) for size in (250_000_000, 250_000_001))
+    assert (small.latest_seconds, large.latest_seconds) == (300, 5 * 3600)
