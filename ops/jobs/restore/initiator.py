@@ -118,8 +118,8 @@ class _Initiator:
 
 
 def _is_late(request: RestoreRequest, now: int) -> bool:
-    """Whether a store without capacity is asked no more, as late as the metric of late ones takes it to be: its archive can then be asked for
-    again, by another tier.
+    """Whether a store without capacity is asked no more, as late as the metric of late ones takes it to be. Its archive can then be
+    asked for again, by another tier.
     """
     begun = request.initiated_at
     return begun is not None and now >= begun + (2 * request.estimate.latest_seconds + _GRACE_SECONDS) * 1_000_000
