@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
 
+import asyncpg
 import pytest
 
 from ops.local.environment import Role, service_environ
@@ -20,7 +21,7 @@ from ops.rekey import WEBHOOKS, rekey
 from ops.sealing import Sealer
 from ops.seed import Tenant
 from ops.settings import Settings
-from schemas.topics import Region
+from schemas.topics import REGIONS, Region
 from schemas.webhooks import make_secret
 from tests.support.managing import Database
 from tests.support.sinking import until
@@ -95,15 +96,17 @@ class Webhooks:
 async def webhooks(servers: LocalStack, superuser: Database) -> AsyncIterator[Webhooks]:
     await superuser.execute("DELETE FROM audit_outbox")
     await superuser.execute("DELETE FROM company_data_key")  # of other tests' archives
-    await _clear(superuser)
+    await _clear(servers)
     yield Webhooks(superuser, servers.tenant())
-    await _clear(superuser)
+    await _clear(servers)
 
 
-async def _clear(superuser: Database) -> None:
-    """Of other tests' webhooks, too."""
-    await superuser.execute("DELETE FROM webhook_replay")
-    await superuser.execute("DELETE FROM webhook")
+async def _clear(servers: LocalStack) -> None:
+    """Of other tests' webhooks, too, in every region."""
+    for region in REGIONS:
+        connection = await asyncpg.connect(servers.superuser_url(region))
+        await connection.execute("DELETE FROM webhook_replay; DELETE FROM webhook")
+        await connection.close()
 
 
 def environ(servers: LocalStack) -> dict[str, str]:
