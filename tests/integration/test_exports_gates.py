@@ -142,6 +142,20 @@ async def test_cold_archives_have_to_be_restored_first(world: World, archive: Ar
     assert (await world.get(f"/{made}/download")).content == lines(world.stored())
 
 
+async def test_archives_whose_age_has_come_have_to_be_restored_before_they_are_marked_cold(world: World, archive: Archive) -> None:
+    """The store moves them at that age, and an export that began would break off; the marker comes by weekly."""
+    part = await world.archive(archive)
+    both: dict[str, Any] = {"source": "HOT_AND_ARCHIVED"}
+    await world.purge()
+    aged = "UPDATE archive_part SET cold_after_days = 1, archived_at = now() - $2::integer * interval '1 hour' WHERE id = $1"
+    await world.superuser.execute(aged, part, 23)
+    assert (await world.create(**both)).status_code == 202
+    await world.superuser.execute(aged, part, 25)
+    answer = await world.create(**both)
+    assert _refused(answer) == (409, "RESTORE_REQUIRED")
+    assert answer.json()["archiveIds"] == [part]
+
+
 async def test_a_download_is_bounded_by_the_plan_of_its_day_too(world: World, superuser: Database) -> None:
     """Made under a larger plan, an export is no way around the one of today; nor does a larger one lengthen what was made before."""
     both, short = await world.made(source="HOT_AND_ARCHIVED"), await world.made(limit=3)

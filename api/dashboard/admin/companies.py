@@ -160,7 +160,9 @@ async def set_overrides(request: Request, company: CompanyOf, attempt: AttemptOn
     responses=answers.documented(models.PlanPage, *OF_ALL),
 )
 async def list_plans(parts: PartsOf) -> Response:
-    """What each allows, where a company has no overrides. They are the same in every region."""
+    """What each allows, where a company has no overrides, as the first region has them that answers. `hyrelog plan list` compares all
+    regions.
+    """
     plans = await parts.operator.plans()
     rows = (orjson.dumps({"name": name, "limits": {member: limits[member] for member in MEMBERS}}) for name, limits in plans)
     return answers.page(rows, None)

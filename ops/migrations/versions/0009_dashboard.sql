@@ -61,4 +61,5 @@ CREATE TRIGGER api_key_stays_revoked BEFORE UPDATE OF revoked_at ON api_key FOR 
   WHEN (OLD.revoked_at IS NOT NULL AND NEW.revoked_at IS DISTINCT FROM OLD.revoked_at) EXECUTE FUNCTION refuse_revival();
 
 -- The newest entries of all companies' audits are read in this order: every entry is of this category (schemas/audit.py), and next to nothing else.
-CREATE INDEX events_audit ON events (occurred_at DESC, id DESC) WHERE category = 'admin';
+-- Building it keeps the chain writer waiting; where events are many already, make it beforehand by CREATE INDEX CONCURRENTLY.
+CREATE INDEX IF NOT EXISTS events_audit ON events (occurred_at DESC, id DESC) WHERE category = 'admin';
