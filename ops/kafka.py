@@ -20,6 +20,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
+from ops.long_poll import LongPoll
 from ops.settings import Settings
 from schemas import topics
 from schemas.topics import Region
@@ -33,6 +34,8 @@ _BATCH_BYTES = 1 << 20
 _GROUP_FETCH_BYTES, _GROUP_FETCH_MAX_BYTES = 1 << 20, 8 << 20
 _GROUP_FETCH_WAIT_MS = 200
 _TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 500
+_FETCHER_MS = 2_000
+"""How often aiokafka's fetcher looks around while none of what it waits for has happened."""
 _GROUP_METADATA_AGE_MS = 5_000
 """A broker just restarted may answer that it knows no topics; the group's leader must ask again soon."""
 _NEVER_MS = 24 * 3_600_000
@@ -222,7 +225,9 @@ class TopicReader:
             fetch_max_wait_ms=_TOPIC_FETCH_WAIT_MS,
             max_partition_fetch_bytes=_GROUP_FETCH_BYTES,
             fetch_max_bytes=_GROUP_FETCH_MAX_BYTES,
+            consumer_timeout_ms=_FETCHER_MS,
         )
+        LongPoll(self._consumer)
 
     async def start(self) -> None:
         """Connect. What comes to the topic from now on will be read. Raises ``KafkaError``, ``TopicMismatch`` without a topic."""
