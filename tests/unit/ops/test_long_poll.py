@@ -20,7 +20,10 @@ from ops.long_poll import LongPoll
 SHORTEST, LONGEST = 50, 400
 NODE = 1
 PATIENCE = 5.0
-EMPTY, RECORDS, ERROR = (0, 0, 7, 7, 0, [], -1, b""), (0, 0, 8, 8, 0, [], -1, b"record"), (0, 6, -1, -1, 0, [], -1, b"")
+Partition = tuple[Any, ...]
+EMPTY: Partition = (0, 0, 7, 7, 0, [], -1, b"")
+RECORDS: Partition = (0, 0, 8, 8, 0, [], -1, b"record")
+ERROR: Partition = (0, 6, -1, -1, 0, [], -1, b"")
 
 
 class Connection:
@@ -67,7 +70,7 @@ class World:
         request = FetchRequest(SHORTEST, 1 << 20, 1 << 23, 0, [("events", [(0, 7, 1 << 20)])])
         return asyncio.create_task(self.client.send(NODE, request))
 
-    async def fetch(self, partition: tuple[Any, ...]) -> Any:
+    async def fetch(self, partition: Partition) -> Any:
         self.client.answers.put_nowait(SimpleNamespace(topics=[("events", [partition])]))
         return await self.begin()
 
@@ -94,7 +97,7 @@ async def test_waits_grow_while_nothing_comes_and_then_end_with_the_first_record
 
 
 @pytest.mark.parametrize("partition", [RECORDS, ERROR])
-async def test_after_records_or_an_error_fetches_are_as_configured(partition: tuple[Any, ...]) -> None:
+async def test_after_records_or_an_error_fetches_are_as_configured(partition: Partition) -> None:
     """Under load a fetch that returned with the first record would make work of a few events each."""
     world = World()
     for each in (EMPTY, EMPTY, partition, EMPTY):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
@@ -16,9 +17,11 @@ from ops.faults import FaultPoints
 from ops.kafka import Bounds, KafkaError, Topic
 from ops.metrics import Metrics
 from ops.pace import Pace
+from ops.progress import Progress
 from ops.settings import Settings
 from schemas.topics import Region
 from streams import region as regions
+from streams.chain import Outcome
 from streams.region import RegionWorker
 from streams.store import Source
 
@@ -66,9 +69,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 async def test_a_chunk_brings_the_next_look_forward(worker: CountingWorker) -> None:
     """It may be given up, and comes again only when housekeeping sees that nothing moves."""
+
+    async def give_up(*_arguments: object) -> Outcome:
+        return Outcome.GIVEN_UP
+
     worker._sources = {3: source()}
-    worker._chains = cast(Any, {3: None})
-    worker.flow = cast(Any, SimpleNamespace(keep_going=lambda: False))
+    worker._chains = cast(Any, {3: SimpleNamespace(process=give_up)})
+    worker.flow = cast(Any, SimpleNamespace(keep_going=lambda: True))
     await worker.on_chunk(3, [])
     await until(lambda: worker.looks == 2)
 
@@ -102,7 +109,7 @@ async def test_after_a_failed_look_it_looks_often(worker: CountingWorker, monkey
 
 
 def source(**changes: Any) -> Source:
-    return Source(**{"next_offset": 10, "announced": 10, "topic_id": TOPIC.id, "offset_base": 0, "parked_reason": None} | changes)
+    return replace(Source(TOPIC.id, offset_base=0, next_offset=10, announced=10, parked_reason=None), **changes)
 
 
 class Chain:
@@ -133,7 +140,7 @@ async def test_a_partition_is_quiet_when_nothing_is_left_to_do(stored: Source, e
     worker, chain = make(RegionWorker), Chain()
     worker.flow = SimpleNamespace(pause=lambda *_: None, keep_going=lambda: True)
     worker._chains = {3: chain}
-    worker._progress = {3: regions.Progress()}
+    worker._progress = {3: Progress()}
     if is_busy:
         await chain.busy.acquire()
     assert await worker._look_after(3, stored, TOPIC, Bounds(0, end)) is is_quiet
