@@ -57,8 +57,13 @@ async def test_a_signal_ends_it_at_once(monkeypatch: pytest.MonkeyPatch) -> None
 async def test_the_date_of_answers_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     """uvicorn makes the header once a second, and answers with it meanwhile."""
     made = list[float]()
+
+    def format_date(now: float, *, usegmt: bool) -> str:
+        made.append(now)
+        return "now"
+
     monkeypatch.setattr(serve, "_DATE_SECONDS", 0.001)
-    monkeypatch.setattr("uvicorn.server.formatdate", lambda now, **_options: made.append(now) or "now")
+    monkeypatch.setattr("uvicorn.server.formatdate", format_date)
     async with asyncio.timeout(PATIENCE):
         async with serving(app, host="127.0.0.1", port=0):
             while len(made) < 3:
