@@ -13,9 +13,8 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from api.app import create_app
 from ops.cli import build
-from ops.local.environment import Role, inherited
+from ops.local.environment import inherited
 from ops.verify.postgres import Auditor
 from ops.verify.report import Report
 from schemas.event import format_time
@@ -24,7 +23,6 @@ from tests.support.archiving import Archive, archive_of
 from tests.support.chains import SECOND
 from tests.support.exporting import ARCHIVED, EVENTS, World, lines, world_of
 from tests.support.managing import Database
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
@@ -39,20 +37,14 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-async def api(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
-
-
-@pytest.fixture
 async def archive(servers: LocalStack, superuser: Database) -> AsyncIterator[Archive]:
     async with archive_of(servers, superuser) as archive:
         yield archive
 
 
 @pytest.fixture
-async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> World:
-    return await world_of(servers, superuser, api)
+async def world(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> World:
+    return await world_of(servers, superuser, api_client)
 
 
 async def export(world: World, directory: Path, *words: str, key: str | None = None) -> Ended:
