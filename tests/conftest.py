@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
@@ -34,7 +34,7 @@ class SlowestModules:
     """Adds up what each module took, set-up and teardown included."""
 
     def __init__(self) -> None:
-        self._seconds: Counter[str] = Counter()
+        self._seconds: defaultdict[str, float] = defaultdict(float)
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         self._seconds[report.nodeid.partition("::")[0]] += report.duration
@@ -45,7 +45,8 @@ class SlowestModules:
             terminalreporter.write_line(line)
 
     def _lines(self) -> Sequence[str]:
-        return [f"{seconds:7.1f} s  {module}" for module, seconds in self._seconds.most_common(_SLOWEST)]
+        slowest = sorted(self._seconds.items(), key=lambda each: -each[1])[:_SLOWEST]
+        return [f"{seconds:7.1f} s  {module}" for module, seconds in slowest]
 
 
 def pytest_configure(config: pytest.Config) -> None:
