@@ -46,7 +46,7 @@ class LongPoll:
     def __init__(
         self, consumer: AIOKafkaConsumer, *, longest_ms: int = LONGEST_MS, on_failure: Callable[[], object] = lambda: None
     ) -> None:
-        """``on_failure`` is called when a fetch was not answered."""
+        """``on_failure`` is called when a fetch was not answered, or with an error for a partition."""
         self._on_failure = on_failure
         self._consumer = consumer
         self._client = consumer._client
@@ -80,11 +80,19 @@ class LongPoll:
             self._active_at[node_id] = now()
             self._on_failure()
             raise
-        if any(_has_records(partition) for partition in _partitions(response)):
+        if self._tells_something(response):
             self._active_at[node_id] = now()
             if is_long and request._min_bytes > _FIRST_RECORD_BYTES:
                 await asyncio.sleep(_GATHER_SECONDS)
         return response
+
+    def _tells_something(self, response: Any) -> bool:
+        """Records or an error, after which fetches are short again, too."""
+        partitions = [partition for _topic, partitions in response.topics for partition in partitions]
+        has_error = any(error_code for _number, error_code, *_rest in partitions)
+        if has_error:
+            self._on_failure()
+        return has_error or any(partition[-1] for partition in partitions)
 
     async def _poll(self, node_id: int, request: FetchRequest) -> Any:
         """The broker's response, or one that tells nothing when it was interrupted."""
@@ -126,14 +134,3 @@ class _Nothing:
 
 def _patient(request: FetchRequest, wait_ms: int) -> FetchRequest:
     return FetchRequest(wait_ms, _FIRST_RECORD_BYTES, request._max_bytes, request._isolation_level, request._topics, request._rack_id)
-
-
-def _partitions(response: Any) -> Iterator[Any]:
-    for _topic, partitions in response.topics:
-        yield from partitions
-
-
-def _has_records(partition: Any) -> bool:
-    """Or an error, after which fetches are short again, too."""
-    _number, error_code, _highwater, *rest = partition
-    return bool(error_code or rest[-1])

@@ -210,6 +210,15 @@ async def test_a_fetch_that_fails_is_told_and_the_next_ones_are_short() -> None:
     assert world.terms[-1] == (SHORTEST, 1 << 20)
 
 
+async def test_an_error_of_a_partition_is_told() -> None:
+    """Its topic may be another one now, or the log may have lost what was to be read."""
+    world = World()
+    await world.fetch(RECORDS)
+    assert world.failures == 0
+    await world.fetch(ERROR)
+    assert world.failures == 1
+
+
 async def test_fetches_have_a_connection_of_their_own_and_other_requests_have_not() -> None:
     """Metadata and offsets would wait behind a fetch."""
     world = World()
