@@ -6,8 +6,8 @@
 # Seen: aiokafka asks by name. As soon as the new log is longer than the old position, it reads on there: what was written to
 #   the new topic below that offset is never told, and there is no error and no warning.
 # Matters: a topic remade in an incident costs each consumer as many new events as it had read old ones.
-# HyreLog: ops/kafka.py asks for topic ids by a request of its own, each consumer compares them with the stored one, and
-#   positions go on rising by an offset base (hyrelog unpark).
+# HyreLog: ops/kafka.py asks for topic ids by a request of its own; the worker and the sinks store them with their positions, the
+#   tail (api/tail/hub.py) compares them while it reads. The worker's positions go on rising by an offset base (hyrelog unpark).
 
 . "$(dirname "$0")/lib.sh"
 python_packages aiokafka==0.14.0

@@ -7,7 +7,8 @@
 #   then is gone, and the caller goes on as if nothing had been.
 # Matters: (1) unwinds a healthy service as though it were shut down: CancelledError passes `except Exception`. (2) a shutdown
 #   by task.cancel() or a time limit by asyncio.timeout() waits for ever for a task that has lost its cancellation.
-# HyreLog: ops/kafka.py gives the tasks a turn behind start(); ops/publish.py and sinks/region.py cancel again until a task is done.
+# HyreLog: ops/kafka.py gives the tasks a turn behind start(); ops/publish.py cancels its tasks again until they are done;
+#   sinks/region.py stops clients in tasks of their own.
 
 . "$(dirname "$0")/lib.sh"
 python_packages aiokafka==0.14.0

@@ -2,9 +2,9 @@
 # mode's supervisor, told "at most 100 restarts a second", ends the process at the second crash within 10 ms.
 #
 # Expected: max_restarts=100, over=1.0 admit a burst of two crashes; a process ends at the 101st crash of a second.
-# Seen: the bucket is filled at 100 tokens a second and holds `over` = 1 token, not 100. Two services that crash
-#   within 10 ms are one restart too many: SystemExit(1), which ends a mode or Faust worker. The script lets 20 do so. Faust supervises its agents with exactly
-#   these two numbers.
+# Seen: the bucket is filled at 100 tokens a second and holds `over` = 1 token, not 100. Two services that crash within 10 ms are
+#   one restart too many: SystemExit(1), which ends a mode or Faust worker. The script lets 20 do so. Faust supervises its
+#   agents with exactly these two numbers.
 # Matters: a rebalance, a lost database or a poisoned record hits several partitions at once; one cause, two crashes, and
 #   the whole consumer is gone instead of its two actors being restarted.
 # HyreLog: streams/app.py lets no cancellation or transient error out of its agent.

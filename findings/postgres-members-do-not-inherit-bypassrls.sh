@@ -22,7 +22,7 @@ CREATE ROLE member LOGIN IN ROLE writers;
 CREATE POLICY adds ON event FOR INSERT TO writers WITH CHECK (company > 0);
 SQL
 as_member() {
-  "${psql[@]}" -U member -d postgres -v VERBOSITY=sqlstate "$@" 2>&1 <<<$'7\t1' && echo stored || true
+  if "${psql[@]}" -U member -d postgres -v VERBOSITY=sqlstate "$@" 2>&1 <<<$'7\t1'; then echo stored; fi
 }
 seen=$(
   echo 'INSERT by a member:' "$(as_member -c 'INSERT INTO event VALUES (7, 1)')"

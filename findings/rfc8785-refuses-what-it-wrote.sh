@@ -23,7 +23,8 @@ for number in (1e15, 2.0**53, 1e17):
         again = "the same" if rfc8785.dumps(json.loads(text)) == text else "other bytes"
     except rfc8785.CanonicalizationError as error:
         again = type(error).__name__
-    print(f"{number!r}: {text.decode()}, read and written again: {again}; orjson: {orjson.dumps({'n': number}, option=orjson.OPT_SORT_KEYS).decode()}")
+    by_orjson = orjson.dumps({"n": number}, option=orjson.OPT_SORT_KEYS)
+    print(f"{number!r}: {text.decode()}, read and written again: {again}; orjson: {by_orjson.decode()}")
 PY
 )
 conclude "$seen" <<'EOF'
