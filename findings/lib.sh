@@ -35,20 +35,6 @@ python_packages() {
   echo "versions: Python $("$python" -c 'import platform; print(platform.python_version())'), $*"
 }
 
-# go_program MODULE@VERSION…: main.go on standard input; built into $work/go/program
-go_program() {
-  mkdir "$work/go"
-  cat >"$work/go/main.go"
-  (
-    cd "$work/go"
-    export GOTOOLCHAIN=local CGO_ENABLED=0
-    go mod init finding
-    go get "$@"
-    go build -o program .
-  ) >"$work/go.log" 2>&1 || { cat "$work/go.log" >&2; exit 1; }
-  echo "versions: $(go env GOVERSION), $*"
-}
-
 free_port() {
   python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'
 }
