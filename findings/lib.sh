@@ -101,7 +101,7 @@ run_kafka() {
   kafka_pid=$!
   servers+=("$kafka_pid")
   export KAFKA=$kafka
-  wait_for 60 timeout 10 "$python" "$work/brokers.py"
+  wait_for 120 timeout 20 "$python" "$work/brokers.py"
 }
 
 # start_postgres [-c NAME=VALUE…]: a cluster of its own; "${psql[@]}" speaks to it.
@@ -123,7 +123,7 @@ start_postgres() {
   ) >>"$work/postgres.log" 2>&1 &
   servers+=("$!")
   psql=("$bin/psql" -X -q -A -t -v ON_ERROR_STOP=1 -h 127.0.0.1 -p "$postgres_port" -U postgres)
-  wait_for 30 "${psql[@]}" -c 'SELECT 1'
+  wait_for 60 "${psql[@]}" -c 'SELECT 1'
   echo "versions: $("$bin/postgres" --version)"
 }
 
