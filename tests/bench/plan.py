@@ -12,6 +12,8 @@ class Plan:
     windows: int = 3
     window_seconds: float = 12
     warm_up_seconds: float = 4
+    echo_seconds: float = 3
+    """Of the yardstick, after each window of posts."""
     visible_seconds: float = 20
     query_seconds: float = 60
     backlog: int = 500_000
@@ -35,6 +37,7 @@ QUICK = Plan(
     windows=1,
     window_seconds=2,
     warm_up_seconds=1,
+    echo_seconds=1,
     visible_seconds=3,
     query_seconds=10,
     backlog=60_000,
