@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +55,16 @@ QUICK = Plan(
     tails=200,
     crowd=500,
 )
+SHORT = Plan(
+    windows=4,
+    idle_settle_seconds=30,
+    idle_seconds=8,
+    window_seconds=6,
+    warm_up_seconds=2,
+    echo_seconds=2,
+    visible_seconds=6,
+    backlog=80_000,
+)
+"""Of a comparison of two builds: ten minutes at most on two cores, with a pair of windows in place of a window."""
+LONG = replace(WHOLE, windows=6, idle_settle_seconds=60, idle_seconds=20)
+"""The same at the sizes of a whole run."""

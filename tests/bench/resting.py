@@ -59,14 +59,14 @@ async def wake(bench: Bench, sink: str) -> None:
 
 async def wake_all(bench: Bench) -> None:
     """Start all sinks that rest, and wait until they are ready and have caught up."""
-    for sink in (*_PLACED, "archive"):
+    for sink in SINKS:
         await wake(bench, sink)
         await asyncio.to_thread(bench.stack.parts.wait_ready, sink)
     await sinks_caught_up(bench)
 
 
 async def sinks_caught_up(bench: Bench) -> None:
-    """Wait until the sinks of single events have taken all that was announced. The archive sink waits for whole parts. Raises ``NotDrained``."""
+    """Wait until search and webhooks have taken all that was announced; the archive waits for whole parts. Raises ``NotDrained``."""
     goal = (await bench.pipeline.drained()).announced
     deadline = time.monotonic() + DRAIN_SECONDS
     connection = await asyncpg.connect(bench.stack.superuser_url(REGION))

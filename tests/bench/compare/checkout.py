@@ -15,7 +15,7 @@ from pathlib import Path
 from tests.bench import machine
 
 ROOT = Path(__file__).parents[3]
-_WORKTREES = ROOT / ".bench"
+_WORKTREES = ".bench"
 _PACKAGES = ("requirements.lock", "pyproject.toml")
 
 
@@ -38,30 +38,35 @@ def this_checkout() -> Checkout:
     return Checkout("this", machine.commit(), ROOT, Path(sys.executable))
 
 
-def check_out(revision: str) -> Checkout:
+def check_out(revision: str, root: Path = ROOT) -> Checkout:
     """Check out a revision and install what its lock names, unless an earlier run did. Raises ``CheckoutError``."""
-    commit = _git("rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}")
-    root = _WORKTREES / _packages_hash(commit)
-    _git("worktree", "prune")
-    if root.exists():
-        _git("-C", str(root), "checkout", "--quiet", "--force", "--detach", commit)
+    commit = _git(root, "rev-parse", "--verify", f"{revision}^{{commit}}")
+    worktree = root / _WORKTREES / _packages_hash(root, commit)
+    _git(root, "worktree", "prune")
+    if worktree.exists():
+        _git(worktree, "checkout", "--quiet", "--force", "--detach", commit)
     else:
-        _git("worktree", "add", "--quiet", "--force", "--detach", str(root), commit)
-    _run(["make", "--silent", "-C", str(root), ".venv/bin/.installed"])
-    return Checkout(revision, commit[:7], root, root / ".venv" / "bin" / "python")
+        _git(root, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
+    _run(worktree, "make", "--silent", ".venv/bin/.installed")
+    return Checkout(revision, commit[:7], worktree, worktree / ".venv" / "bin" / "python")
 
 
-def _packages_hash(commit: str) -> str:
-    contents = "".join(_git("rev-parse", f"{commit}:{name}") for name in _PACKAGES)
+def has_same_packages(checkout: Checkout) -> bool:
+    """Whether its lock is this tree's."""
+    return (checkout.root / _PACKAGES[0]).read_bytes() == (ROOT / _PACKAGES[0]).read_bytes()
+
+
+def _packages_hash(root: Path, commit: str) -> str:
+    contents = "".join(_git(root, "rev-parse", f"{commit}:{name}") for name in _PACKAGES)
     return hashlib.sha256(contents.encode()).hexdigest()[:12]
 
 
-def _git(*arguments: str) -> str:
-    return _run(["git", *arguments])
+def _git(root: Path, *arguments: str) -> str:
+    return _run(root, "git", *arguments)
 
 
-def _run(argv: list[str]) -> str:
-    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, check=False)
+def _run(directory: Path, *argv: str) -> str:
+    done = subprocess.run(argv, cwd=directory, capture_output=True, text=True, check=False)
     if done.returncode != 0:
         raise CheckoutError(f"{' '.join(argv)} failed: {(done.stderr or done.stdout).strip()}")
     return done.stdout.strip()

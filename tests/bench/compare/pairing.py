@@ -101,7 +101,7 @@ def alternate(this: _Build, other: _Build, rounds: int) -> list[tuple[_Build, _B
 
 
 def comparisons(this: Sequence[Window], other: Sequence[Window]) -> list[Comparison]:
-    """One for each metric that every window has, from each build's windows in their order. Raises ``ValueError`` when their numbers differ."""
+    """One for each metric that every window has; windows are in their order. Raises ``ValueError`` when their numbers differ."""
     pairs = list(zip(this, other, strict=True))
     common = [metric for metric in this[0] if all(metric in window for window in (*this, *other))]
     return [Comparison(metric, tuple(Pair(ours[metric], theirs[metric]) for ours, theirs in pairs)) for metric in common]

@@ -1,0 +1,67 @@
+"""``python -m tests.bench --against REVISION``: check out, start, measure, print."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Collection, Sequence
+
+from rich.console import Console
+
+from tests.bench import machine
+from tests.bench.compare import report
+from tests.bench.compare.build import Build, running_build
+from tests.bench.compare.checkout import Checkout, check_out, has_same_packages, this_checkout
+from tests.bench.compare.report import Row
+from tests.bench.compare.run import Results, Run
+from tests.bench.load import generator
+from tests.bench.plan import Plan
+
+
+def compare(revision: str, names: Collection[str], plan: Plan, console: Console) -> None:
+    """Print the table. Raises ``CheckoutError``, ``BuildError`` and what the figures raise."""
+    began = time.monotonic()
+    console.print(f"checking out {revision}", highlight=False)
+    rows, facts = measure(this_checkout(), check_out(revision), names, plan, console)
+    minutes = (time.monotonic() - began) / 60
+    console.print(report.terminal(rows, "\n".join([*facts, f"Took {minutes:.1f} minutes in all."])))
+
+
+def measure(this: Checkout, other: Checkout, names: Collection[str], plan: Plan, console: Console) -> tuple[list[Row], list[str]]:
+    """The rows, and what a reader has to know of the run. Raises as ``compare``."""
+    console.print("starting both stacks", highlight=False)
+    with running_build(this) as ours, running_build(other) as theirs:
+        run = Run(ours, theirs, plan, console)
+        asyncio.run(run.take(names))
+    return _rows(run.results, (ours, theirs)), _facts(run.results, (ours, theirs), plan)
+
+
+def _rows(results: Results, builds: Sequence[Build]) -> list[Row]:
+    this, other = (build.checkout.name for build in builds)
+    rows = [report.yardstick(f"bare echo of {name}", windows) for name, windows in results.echoes.items()]
+    for name, comparisons in results.comparisons(this, other).items():
+        rows += report.rows(name, comparisons)
+    return rows
+
+
+def _facts(results: Results, builds: Sequence[Build], plan: Plan) -> list[str]:
+    this, other = builds
+    packages = "the same requirements.lock" if has_same_packages(other.checkout) else "another requirements.lock"
+    comparisons = [each for found in results.comparisons(this.checkout.name, other.checkout.name).values() for each in found]
+    return [
+        f"{machine.today()}: this is {this.checkout.commit}, other is {other.checkout.name} ({other.checkout.commit}) with {packages}",
+        machine.machine(),
+        machine.versions(generator().name),
+        f"{plan.windows} windows a build and figure, in the order A B, B A, A B …; all processes of the other stack frozen meanwhile.",
+        f"Idle: both stacks at the same moment. Echo: both frozen. Rate of visible: {results.fixed_rate:,.0f}/s.",
+        "Ratio: this / other, the median of the pairs; spread: the smallest and the largest of a pair.",
+        *(_thawed(build) for build in builds),
+        *report.warnings(comparisons),
+        report.chance(plan.windows),
+    ]
+
+
+def _thawed(build: Build) -> str:
+    seconds = f"thawed {len(build.thaw_seconds)} times, healthy again after {max(build.thaw_seconds, default=0):.1f} s at most"
+    restarted = f"; started again, as they ended: {', '.join(build.restarted)}" if build.restarted else ""
+    return f"{build.checkout.name}: {seconds}{restarted}"

@@ -1,0 +1,44 @@
+"""The table of a comparison."""
+
+from __future__ import annotations
+
+from tests.bench.compare.pairing import Better, Comparison, Metric, Pair
+from tests.bench.compare.report import Row, chance, rows, value, warnings, yardstick
+from tests.bench.echo import EchoWindow
+from tests.bench.load import Load
+from tests.bench.stats import Percentiles
+
+FASTER = Comparison(Metric("accepted", "/s", Better.HIGHER), (Pair(1100, 1000), Pair(1260, 1200)))
+UNCLEAR = Comparison(Metric("p99", "ms"), (Pair(8, 10), Pair(12, 10)))
+INGEST = Comparison(Metric("ingest", "µs", is_detail=True), (Pair(60, 70), Pair(62, 74)))
+WORKER = Comparison(Metric("worker", "µs", is_detail=True), (Pair(5, 5), Pair(5, 6)))
+
+
+def test_a_metric_has_a_row_and_its_details_stand_in_it() -> None:
+    assert rows("single", [FASTER, UNCLEAR, INGEST, WORKER]) == [
+        Row("single: accepted", "1,180/s", "1,100/s", "1.08", "1.05–1.10", "better"),
+        Row("single: p99", "10.0 ms", "10.0 ms", "1.00", "0.80–1.20", "within spread", "ingest 61.0 / 72.0 · worker 5.0 / 5.5"),
+    ]
+
+
+def test_rows_that_show_no_difference_are_counted() -> None:
+    lone = Comparison(FASTER.metric, FASTER.pairs[:1])
+    assert warnings([FASTER, INGEST]) == []
+    assert [line.split(" rows")[0] for line in warnings([FASTER, UNCLEAR, lone])] == ["1 of 3", "1 of 3"]
+
+
+def test_the_reader_is_told_how_often_chance_decides() -> None:
+    assert "4 pairs" in chance(4)
+    assert "1 of 8 rows" in chance(4)
+
+
+def test_the_yardsticks_spread_is_of_its_own_windows() -> None:
+    windows = [EchoWindow(rate, 40e-6, Load(1, 1.0, Percentiles(0, 0), 0, 0)) for rate in (9_000, 10_000, 12_000)]
+    found = yardstick("echo", windows)
+    assert (found.this, found.spread) == ("10,000/s", "0.90–1.20")
+    assert found.detail.startswith("40.0 µs of CPU a request")
+
+
+def test_values_have_their_units() -> None:
+    assert value(12345.6, "/s") == "12,346/s"
+    assert value(4.25, "ms") == "4.2 ms"
