@@ -11,7 +11,8 @@ import os
 import subprocess
 import time
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from http.client import HTTPConnection
 from pathlib import Path
 from signal import SIGTERM
@@ -109,6 +110,15 @@ class Build:
                 if time.monotonic() > deadline:
                     raise BuildError(f"{self.checkout.name} answers {status} for {_ACCEPT_SECONDS:.0f} s")
                 time.sleep(_RETRY_SECONDS)
+
+
+@contextmanager
+def running_builds(*checkouts: Checkout) -> Iterator[list[Build]]:
+    """A running build of each, started at the same time. Raises ``BuildError``."""
+    with ExitStack() as stacks:
+        with ThreadPoolExecutor(len(checkouts)) as pool:
+            starting = [pool.submit(stacks.enter_context, running_build(checkout)) for checkout in checkouts]
+        yield [build.result() for build in starting]
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from rich.console import Console
 
 from tests.bench import machine
 from tests.bench.compare import report
-from tests.bench.compare.build import Build, running_build
+from tests.bench.compare.build import Build, running_builds
 from tests.bench.compare.checkout import Checkout, check_out, has_same_packages, this_checkout
 from tests.bench.compare.report import Row
 from tests.bench.compare.run import Results, Run
@@ -30,7 +30,7 @@ def compare(revision: str, names: Collection[str], plan: Plan, console: Console)
 def measure(this: Checkout, other: Checkout, names: Collection[str], plan: Plan, console: Console) -> tuple[list[Row], list[str]]:
     """The rows, and what a reader has to know of the run. Raises as ``compare``."""
     console.print("starting both stacks", highlight=False)
-    with running_build(this) as ours, running_build(other) as theirs:
+    with running_builds(this, other) as (ours, theirs):
         run = Run(ours, theirs, plan, console)
         asyncio.run(run.take(names))
     return _rows(run.results, (ours, theirs)), _facts(run.results, (ours, theirs), plan)
