@@ -58,13 +58,13 @@ QUICK = Plan(
 SHORT = Plan(
     windows=4,
     idle_settle_seconds=30,
-    idle_seconds=8,
-    window_seconds=6,
-    warm_up_seconds=2,
+    idle_seconds=6,
+    window_seconds=5,
+    warm_up_seconds=1,
     echo_seconds=2,
-    visible_seconds=6,
-    backlog=80_000,
+    visible_seconds=5,
+    backlog=60_000,
 )
-"""Of a comparison of two builds: ten minutes at most on two cores, with a pair of windows in place of a window."""
-LONG = replace(WHOLE, windows=6, idle_settle_seconds=60, idle_seconds=20)
-"""The same at the sizes of a whole run."""
+"""Of a comparison of two builds, where ``windows`` is the number of pairs: ten minutes at most on two cores."""
+LONG = replace(WHOLE, windows=6, warm_up_seconds=2)
+"""Of a comparison that takes an hour."""

@@ -52,12 +52,12 @@ def _facts(results: Results, builds: Sequence[Build], plan: Plan) -> list[str]:
         f"{machine.today()}: this is {this.checkout.commit}, other is {other.checkout.name} ({other.checkout.commit}) with {packages}",
         machine.machine(),
         machine.versions(generator().name),
-        f"{plan.windows} windows a build and figure, in the order A B, B A, A B …; all processes of the other stack frozen meanwhile.",
+        f"{plan.windows} pairs of windows a figure, in the order A B, B A, A B …; all processes of the other stack frozen meanwhile.",
         f"Idle: both stacks at the same moment. Echo: both frozen. Rate of visible: {results.fixed_rate:,.0f}/s.",
         "Ratio: this / other, the median of the pairs; spread: the smallest and the largest of a pair.",
         *(_thawed(build) for build in builds),
         *report.warnings(comparisons),
-        report.chance(plan.windows),
+        *([report.chance(plan.windows)] if plan.windows > 1 else []),
     ]
 
 

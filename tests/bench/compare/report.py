@@ -61,7 +61,7 @@ def warnings(comparisons: Iterable[Comparison]) -> list[str]:
 
 
 def chance(pairs: int) -> str:
-    """How often all pairs of equal builds agree on a direction."""
+    """How often all pairs of equal builds agree on a direction, of more than one pair."""
     return f"With {pairs} pairs, chance alone calls 1 of {2 ** (pairs - 1)} rows better or worse."
 
 

@@ -19,7 +19,7 @@ from tests.bench.compare.processes import freeze
 from tests.bench.echo import Echo, EchoWindow, echoing
 from tests.bench.idle import read, spent
 from tests.bench.plan import Plan
-from tests.bench.posts import CONNECTIONS_OF_BATCH, warm_up
+from tests.bench.posts import CONNECTIONS_OF_BATCH
 from tests.bench.resting import at_rest, sinks_caught_up
 from tests.bench.workload import request_files
 
@@ -79,13 +79,13 @@ class Run:
             return
         async with AsyncExitStack() as stack:
             echoes = await self._prepare(figures, stack)
-            for number, order in enumerate(alternate(*self._builds, self._plan.windows), start=1):
-                self._console.print(f"{', '.join(figures)}: pair {number} of {self._plan.windows}", highlight=False)
-                for name, (echo, requests) in echoes.items():
-                    connections = CONNECTIONS_OF_BATCH[figures[name].batch]
-                    self.results.echoes[name].append(await echo.window(requests, self._plan.echo_seconds, connections))
-                for build in order:
-                    await self._turn(build, figures)
+            for name, figure in figures.items():
+                self._console.print(name, highlight=False)
+                for order in alternate(*self._builds, self._plan.windows):
+                    if name in echoes:
+                        await self._echo(name, figure, *echoes[name])
+                    for build in order:
+                        await self._turn(build, name, figure)
 
     async def _prepare(self, figures: Mapping[str, Figure], stack: AsyncExitStack) -> Mapping[str, tuple[Echo, Path]]:
         """Stop the sinks where they are not wanted, warm up both builds, choose the fixed rate, and start the yardsticks."""
@@ -94,11 +94,10 @@ class Run:
             async with build.turn(self._plan, self._console) as bench:
                 if not any(figure.is_of_whole_stack for figure in figures.values()):
                     await at_rest(bench)
-                rates = [
-                    await _warm_up(bench, batch) for batch in sorted({1, *(figure.batch for figure in figures.values() if figure.batch)})
-                ]
-                self._note_rate(rates[0])
+                self._note_rate(await _load(bench, 1, self._plan.window_seconds))
                 for name, figure in figures.items():
+                    if figure.batch > 1:
+                        await _load(bench, figure.batch, self._plan.window_seconds)
                     if figure.batch and build is self._builds[0]:
                         requests = stack.enter_context(request_files(build.tenant, figure.batch))
                         echoes[name] = (await stack.enter_async_context(echoing(bench.port, requests, bench.generator)), requests)
@@ -108,20 +107,22 @@ class Run:
         rate = accepted * _LOAD_AT_FIXED_RATE
         self.results.fixed_rate = min(rate, self.results.fixed_rate or rate)
 
-    async def _turn(self, build: Build, figures: Mapping[str, Figure]) -> None:
+    async def _echo(self, name: str, figure: Figure, echo: Echo, requests: Path) -> None:
+        window = await echo.window(requests, self._plan.echo_seconds, CONNECTIONS_OF_BATCH[figure.batch])
+        self.results.echoes[name].append(window)
+
+    async def _turn(self, build: Build, name: str, figure: Figure) -> None:
         async with build.turn(self._plan, self._console) as bench:
-            await _warm_up(bench, 1)
-            for name, figure in figures.items():
-                if figure.is_of_whole_stack:
-                    await sinks_caught_up(bench)
-                window = await figure.measure(bench, self.results.fixed_rate)
-                self.results.windows[name][build.checkout.name].append(window)
+            await _load(bench, 1, self._plan.warm_up_seconds)
+            if figure.is_of_whole_stack:
+                await sinks_caught_up(bench)
+            self.results.windows[name][build.checkout.name].append(await figure.measure(bench, self.results.fixed_rate))
 
 
-async def _warm_up(bench: Bench, batch: int) -> float:
-    """Load that is not measured; the requests a second that were accepted."""
+async def _load(bench: Bench, batch: int, seconds: float) -> float:
+    """Post to warm up; the requests a second that were accepted."""
     with request_files(bench.tenant, batch) as requests:
-        load = await warm_up(bench, requests, CONNECTIONS_OF_BATCH[batch])
+        load = await asyncio.to_thread(bench.generator.run, bench.port, requests, seconds, CONNECTIONS_OF_BATCH[batch])
     await bench.pipeline.drained()
     return load.requests / load.seconds
 
