@@ -12,6 +12,7 @@ from tests.bench import machine
 from tests.bench.compare import report
 from tests.bench.compare.build import Build, running_builds
 from tests.bench.compare.checkout import Checkout, check_out, has_same_packages, this_checkout
+from tests.bench.compare.figures import FIGURES
 from tests.bench.compare.report import Row
 from tests.bench.compare.run import Results, Run
 from tests.bench.load import generator
@@ -40,7 +41,10 @@ def _rows(results: Results, builds: Sequence[Build]) -> list[Row]:
     this, other = (build.checkout.name for build in builds)
     rows = [report.yardstick(f"bare echo of {name}", windows) for name, windows in results.echoes.items()]
     for name, comparisons in results.comparisons(this, other).items():
-        rows += report.rows(name, comparisons)
+        first, *others = report.rows(name, comparisons)
+        if echo := results.echoes.get(name):
+            first = report.with_share_of_echo(first, comparisons[0], FIGURES[name].batch, echo)
+        rows += [first, *others]
     return rows
 
 

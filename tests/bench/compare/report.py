@@ -48,6 +48,13 @@ def yardstick(figure: str, windows: Sequence[EchoWindow]) -> Row:
     )
 
 
+def with_share_of_echo(row: Row, accepted: Comparison, batch: int, windows: Sequence[EchoWindow]) -> Row:
+    """The row of ``accepted`` with what both builds reach of the echo's rate; a request holds ``batch`` events."""
+    served = median(window.rate for window in windows)
+    shares = (events / batch / served for events in (accepted.this, accepted.other))
+    return row._replace(detail=f"{' / '.join(f'{share:.2f}' for share in shares)} of the bare echo")
+
+
 def warnings(comparisons: Iterable[Comparison]) -> list[str]:
     """What a reader of the verdicts has to know."""
     shown = [each.verdict for each in comparisons if not each.metric.is_detail]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.bench.compare.pairing import Better, Comparison, Metric, Pair
-from tests.bench.compare.report import Row, chance, rows, value, warnings, yardstick
+from tests.bench.compare.report import Row, chance, rows, value, warnings, with_share_of_echo, yardstick
 from tests.bench.echo import EchoWindow
 from tests.bench.load import Load
 from tests.bench.stats import Percentiles
@@ -37,6 +37,12 @@ def test_the_yardsticks_spread_is_of_its_own_windows() -> None:
     found = yardstick("echo", windows)
     assert (found.this, found.spread) == ("10,000/s", "0.90–1.20")
     assert found.detail.startswith("40.0 µs of CPU a request")
+
+
+def test_a_posting_figure_is_also_a_share_of_the_echo() -> None:
+    windows = [EchoWindow(20, 85e-6, Load(1, 1.0, Percentiles(0, 0), 0, 0))]
+    (row,) = rows("batches", [FASTER])
+    assert with_share_of_echo(row, FASTER, 100, windows).detail == "0.59 / 0.55 of the bare echo"
 
 
 def test_values_have_their_units() -> None:
