@@ -19,6 +19,7 @@ from tests.bench import machine, table
 from tests.bench.bench import opened, running
 from tests.bench.compare.command import compare
 from tests.bench.compare.run import NAMES as COMPARED
+from tests.bench.compare.run import SHORT_NAMES as SHORT_FORM
 from tests.bench.figures import FIGURES, Figures
 from tests.bench.plan import LONG, QUICK, SHORT, WHOLE, Plan
 from tests.bench.table import Row
@@ -57,7 +58,8 @@ def main() -> None:
     if not console.is_terminal:
         console = Console(width=_WIDTH)
     if chosen.against:
-        compare(chosen.against, chosen.only or COMPARED, LONG if chosen.full else QUICK if chosen.quick else SHORT, console)
+        names, plan = (COMPARED, LONG) if chosen.full else (SHORT_FORM, QUICK if chosen.quick else SHORT)
+        compare(chosen.against, chosen.only or names, plan, console)
         return
     console.print("starting a stack", highlight=False)
     with running() as (stack, receiver_port):

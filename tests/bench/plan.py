@@ -63,7 +63,9 @@ SHORT = Plan(
     warm_up_seconds=1,
     echo_seconds=2,
     visible_seconds=5,
+    query_seconds=10,
     backlog=60_000,
+    stored=100_000,
 )
 """Of a comparison of two builds, where ``windows`` is the number of pairs: ten minutes at most on two cores."""
 LONG = replace(WHOLE, windows=6, warm_up_seconds=2)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from http.client import HTTPConnection
 from itertools import cycle, islice
+from statistics import geometric_mean
+from typing import NamedTuple
 
+from ops.seed import Tenant
 from tests.bench.bench import Bench
 from tests.bench.compare.pairing import Better, Metric, Window
 from tests.bench.drain import drain
 from tests.bench.meter import Cost
 from tests.bench.posts import post_window
+from tests.bench.queries import ask, load_company
 from tests.bench.resting import sinks_caught_up
 from tests.bench.stats import Percentiles
 from tests.bench.visible import visible
@@ -26,28 +31,40 @@ _PARTS = ("ingest", "worker", "search", "webhooks", "archive", "Kafka", "Postgre
 """HyreLog's own, of those that the meter reads: the load generator and the observer cost both builds the same."""
 
 
+class Conditions(NamedTuple):
+    """What both builds' windows have in common."""
+
+    rate: float
+    """Requests a second, of figures that do not post as fast as they can."""
+    company: Tenant
+    """Whose events are queried: the one that the figure prepared, or the bench's own."""
+
+
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """``measure`` takes the bench of a build whose turn it is, and the rate of all windows that have a fixed one."""
+    """``measure`` takes the bench of the build whose turn it is; ``prepare`` runs once a build before."""
 
-    measure: Callable[[Bench, float], Awaitable[Window]]
+    measure: Callable[[Bench, Conditions], Awaitable[Window]]
+    prepare: Callable[[Bench], Awaitable[Tenant]] | None = None
     is_of_whole_stack: bool = False
     """Whether the sinks run, as a user has it."""
+    has_fixed_rate: bool = False
+    """Whether it posts at a rate that is the same for both builds."""
     batch: int = 0
     """Events a request, of a figure that posts as fast as it goes: its yardstick is an echo of the same requests."""
 
 
-async def single(bench: Bench, _rate: float) -> Window:
+async def single(bench: Bench, _conditions: Conditions) -> Window:
     """Single posts as fast as they go."""
     return await _posted(bench, 1)
 
 
-async def whole_stack(bench: Bench, _rate: float) -> Window:
+async def whole_stack(bench: Bench, _conditions: Conditions) -> Window:
     """The same with everything running; the sinks' part of the work is in its cost."""
     return await _posted(bench, 1, lambda: sinks_caught_up(bench))
 
 
-async def batches(bench: Bench, _rate: float) -> Window:
+async def batches(bench: Bench, _conditions: Conditions) -> Window:
     """Batches of 100."""
     return await _posted(bench, _BATCH)
 
@@ -63,9 +80,9 @@ async def _posted(bench: Bench, batch: int, settled: Callable[[], Awaitable[None
     }
 
 
-async def visibility(bench: Bench, rate: float) -> Window:
+async def visibility(bench: Bench, conditions: Conditions) -> Window:
     """From a 202 to the event on the topic and in Postgres, at the fixed rate."""
-    seen = await visible(bench, rate)
+    seen = await visible(bench, conditions.rate)
     return {
         **_percentiles("202 → on the events topic", seen.on_topic),
         **_percentiles("202 → in Postgres", seen.in_postgres),
@@ -74,7 +91,21 @@ async def visibility(bench: Bench, rate: float) -> Window:
     }
 
 
-async def drained(bench: Bench, _rate: float) -> Window:
+async def searchable_company(bench: Bench) -> Tenant:
+    """A company with the plan's stored events."""
+    return await load_company(bench, "Large", bench.plan.stored)
+
+
+async def queried(bench: Bench, conditions: Conditions) -> Window:
+    """Every query in turn while events are posted at the fixed rate; of the medians of all filters the geometric mean."""
+    seconds = await ask(bench, conditions.company, bench.plan.stored, conditions.rate)
+    groups: dict[str, list[float]] = defaultdict(list)
+    for place, found in seconds.items():
+        groups[f"{'text' if place.query.startswith('q, ') else 'filters'}, {place.page} page"].append(found.p50 * 1000)
+    return {Metric(f"{name}, p50", "ms"): geometric_mean(groups[name]) for name in sorted(groups)}
+
+
+async def drained(bench: Bench, _conditions: Conditions) -> Window:
     """One worker works off a backlog."""
     done = await drain(bench, _BATCH, bench.plan.backlog, feed_by_http)
     return {Metric("announced", "/s", Better.HIGHER): done.announced, **_cpu(done.cost, done.events)}
@@ -116,9 +147,12 @@ def _cpu(cost: Cost, events: int) -> Window:
 
 FIGURES: Mapping[str, Figure] = {
     "whole-stack": Figure(whole_stack, is_of_whole_stack=True, batch=1),
+    "queries": Figure(queried, prepare=searchable_company, is_of_whole_stack=True, has_fixed_rate=True),
     "single": Figure(single, batch=1),
     "batches": Figure(batches, batch=_BATCH),
-    "visible": Figure(visibility),
+    "visible": Figure(visibility, has_fixed_rate=True),
     "drain": Figure(drained),
 }
 """By name, in the order in which they are taken. ``idle`` is not among them: both stacks are watched at the same time for it."""
+IN_SHORT_FORM = tuple(name for name in FIGURES if name != "queries")
+"""The others are taken when they are named, and in the long form."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping
 from contextlib import AsyncExitStack
@@ -11,9 +12,10 @@ from pathlib import Path
 
 from rich.console import Console
 
+from ops.seed import Tenant
 from tests.bench.bench import Bench
 from tests.bench.compare.build import Build
-from tests.bench.compare.figures import FIGURES, Figure
+from tests.bench.compare.figures import FIGURES, IN_SHORT_FORM, Conditions, Figure
 from tests.bench.compare.pairing import Comparison, Metric, Window, alternate, comparisons
 from tests.bench.compare.processes import freeze
 from tests.bench.echo import Echo, EchoWindow, echoing
@@ -25,6 +27,7 @@ from tests.bench.workload import request_files
 
 IDLE = "idle"
 NAMES = (IDLE, *FIGURES)
+SHORT_NAMES = (IDLE, *IN_SHORT_FORM)
 _LOAD_AT_FIXED_RATE = 0.5
 """Of what the slower build accepts."""
 
@@ -35,8 +38,8 @@ class Results:
 
     windows: dict[str, dict[str, list[Window]]] = field(default_factory=lambda: defaultdict(lambda: defaultdict(list)))
     echoes: dict[str, list[EchoWindow]] = field(default_factory=lambda: defaultdict(list))
-    fixed_rate: float = 0.0
-    """Requests a second, of the figures that do not post as fast as they can."""
+    rates: dict[str, float] = field(default_factory=dict)
+    """Requests a second, of the figures at a fixed rate."""
 
     def comparisons(self, this: str, other: str) -> dict[str, list[Comparison]]:
         """By figure, in the order in which they were taken."""
@@ -50,6 +53,9 @@ class Run:
         self._builds = (this, other)
         self._plan = plan
         self._console = console
+        self._companies: dict[tuple[str, str], Tenant] = {}
+        """What figures prepared, by figure and build."""
+        self._began = time.monotonic()
         self.results = Results()
 
     async def take(self, names: Collection[str]) -> None:
@@ -62,9 +68,12 @@ class Run:
         for is_of_whole_stack in (True, False):
             await self._phase({name: figure for name, figure in chosen.items() if figure.is_of_whole_stack == is_of_whole_stack})
 
+    def _say(self, text: str) -> None:
+        self._console.print(f"{time.monotonic() - self._began:4.0f} s  {text}", highlight=False)
+
     async def _idle(self) -> None:
         """Both at the same moment: each needs a few hundredths of a core, so neither is in the other's way."""
-        self._console.print(f"idle: {self._plan.idle_settle_seconds:.0f} s to settle", highlight=False)
+        self._say(f"idle, {self._plan.idle_settle_seconds:.0f} s to settle first")
         await asyncio.sleep(self._plan.idle_settle_seconds)
         before = [read(build.stack) for build in self._builds]
         for _ in range(self._plan.windows):
@@ -80,7 +89,7 @@ class Run:
         async with AsyncExitStack() as stack:
             echoes = await self._prepare(figures, stack)
             for name, figure in figures.items():
-                self._console.print(name, highlight=False)
+                self._say(name)
                 for order in alternate(*self._builds, self._plan.windows):
                     if name in echoes:
                         await self._echo(name, figure, *echoes[name])
@@ -90,22 +99,22 @@ class Run:
     async def _prepare(self, figures: Mapping[str, Figure], stack: AsyncExitStack) -> Mapping[str, tuple[Echo, Path]]:
         """Stop the sinks where they are not wanted, warm up both builds, choose the fixed rate, and start the yardsticks."""
         echoes: dict[str, tuple[Echo, Path]] = {}
+        accepted: list[float] = []
         for build in self._builds:
             async with build.turn(self._plan, self._console) as bench:
                 if not any(figure.is_of_whole_stack for figure in figures.values()):
                     await at_rest(bench)
-                self._note_rate(await _load(bench, 1, self._plan.window_seconds))
+                accepted.append(await _load(bench, 1, self._plan.window_seconds))
                 for name, figure in figures.items():
+                    if figure.prepare:
+                        self._companies[name, build.checkout.name] = await figure.prepare(bench)
                     if figure.batch > 1:
                         await _load(bench, figure.batch, self._plan.window_seconds)
                     if figure.batch and build is self._builds[0]:
                         requests = stack.enter_context(request_files(build.tenant, figure.batch))
                         echoes[name] = (await stack.enter_async_context(echoing(bench.port, requests, bench.generator)), requests)
+        self.results.rates |= {name: _LOAD_AT_FIXED_RATE * min(accepted) for name, figure in figures.items() if figure.has_fixed_rate}
         return echoes
-
-    def _note_rate(self, accepted: float) -> None:
-        rate = accepted * _LOAD_AT_FIXED_RATE
-        self.results.fixed_rate = min(rate, self.results.fixed_rate or rate)
 
     async def _echo(self, name: str, figure: Figure, echo: Echo, requests: Path) -> None:
         window = await echo.window(requests, self._plan.echo_seconds, CONNECTIONS_OF_BATCH[figure.batch])
@@ -116,7 +125,9 @@ class Run:
             await _load(bench, 1, self._plan.warm_up_seconds)
             if figure.is_of_whole_stack:
                 await sinks_caught_up(bench)
-            self.results.windows[name][build.checkout.name].append(await figure.measure(bench, self.results.fixed_rate))
+            company = self._companies.get((name, build.checkout.name), build.tenant)
+            window = await figure.measure(bench, Conditions(self.results.rates.get(name, 0.0), company))
+            self.results.windows[name][build.checkout.name].append(window)
 
 
 async def _load(bench: Bench, batch: int, seconds: float) -> float:
