@@ -16,7 +16,8 @@ from tests.bench import machine
 
 ROOT = Path(__file__).parents[3]
 _WORKTREES = ".bench"
-_PACKAGES = ("requirements.lock", "pyproject.toml")
+_LOCK = "requirements.lock"
+_PACKAGES = (_LOCK, "pyproject.toml")
 
 
 class CheckoutError(Exception):
@@ -25,17 +26,18 @@ class CheckoutError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Checkout:
-    """Source and environment of a build. ``name`` is for people, ``commit`` a short hash."""
+    """Source and environment of a build. ``name`` is for people, ``commit`` a short hash, ``lock`` what its ``requirements.lock`` holds."""
 
     name: str
     commit: str
     root: Path
     python: Path
+    lock: bytes
 
 
 def this_checkout() -> Checkout:
     """The working tree, with changes that are not committed."""
-    return Checkout("this", machine.commit(), ROOT, Path(sys.executable))
+    return Checkout("this", machine.commit(), ROOT, Path(sys.executable), (ROOT / _LOCK).read_bytes())
 
 
 def check_out(revision: str, root: Path = ROOT) -> Checkout:
@@ -48,12 +50,7 @@ def check_out(revision: str, root: Path = ROOT) -> Checkout:
     else:
         _git(root, "worktree", "add", "--quiet", "--detach", str(worktree), commit)
     _run(worktree, "make", "--silent", ".venv/bin/.installed")
-    return Checkout(revision, commit[:7], worktree, worktree / ".venv" / "bin" / "python")
-
-
-def has_same_packages(checkout: Checkout) -> bool:
-    """Whether its lock is this tree's."""
-    return (checkout.root / _PACKAGES[0]).read_bytes() == (ROOT / _PACKAGES[0]).read_bytes()
+    return Checkout(revision, commit[:7], worktree, worktree / ".venv" / "bin" / "python", (worktree / _LOCK).read_bytes())
 
 
 def _packages_hash(root: Path, commit: str) -> str:

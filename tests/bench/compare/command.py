@@ -11,7 +11,7 @@ from rich.console import Console
 from tests.bench import machine
 from tests.bench.compare import report
 from tests.bench.compare.build import Build, running_builds
-from tests.bench.compare.checkout import Checkout, check_out, has_same_packages, this_checkout
+from tests.bench.compare.checkout import Checkout, check_out, this_checkout
 from tests.bench.compare.figures import FIGURES
 from tests.bench.compare.report import Row
 from tests.bench.compare.run import Results, Run
@@ -50,7 +50,7 @@ def _rows(results: Results, builds: Sequence[Build]) -> list[Row]:
 
 def _facts(results: Results, builds: Sequence[Build], plan: Plan) -> list[str]:
     this, other = builds
-    packages = "the same requirements.lock" if has_same_packages(other.checkout) else "another requirements.lock"
+    packages = "the same requirements.lock" if this.checkout.lock == other.checkout.lock else "another requirements.lock"
     comparisons = [each for found in results.comparisons(this.checkout.name, other.checkout.name).values() for each in found]
     return [
         f"{machine.today()}: this is {this.checkout.commit}, other is {other.checkout.name} ({other.checkout.commit}) with {packages}",
@@ -62,7 +62,6 @@ def _facts(results: Results, builds: Sequence[Build], plan: Plan) -> list[str]:
         "Ratio: this / other, the median of the pairs; spread: the smallest and the largest of a pair.",
         *(_thawed(build) for build in builds),
         *report.warnings(comparisons),
-        *([report.chance(plan.windows)] if plan.windows > 1 else []),
     ]
 
 

@@ -33,10 +33,12 @@ Window = Mapping[Metric, float]
 
 
 class Verdict(StrEnum):
-    """What the pairs of a metric show."""
+    """What the pairs of a metric show; with a question mark, the spread is wider than the difference."""
 
     BETTER = "better"
     WORSE = "worse"
+    PERHAPS_BETTER = "better?"
+    PERHAPS_WORSE = "worse?"
     WITHIN_SPREAD = "within spread"
     ONE_PAIR = "one pair"
 
@@ -85,14 +87,16 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """A difference counts only when every pair shows it in the same direction."""
+        """A difference is one that every pair shows in the same direction."""
+        low, high = self.spread
         if len(self.pairs) == 1:
             return Verdict.ONE_PAIR
-        low, high = self.spread
         if low <= 1 <= high:
             return Verdict.WITHIN_SPREAD
-        is_higher = low > 1
-        return Verdict.BETTER if is_higher == (self.metric.better is Better.HIGHER) else Verdict.WORSE
+        is_clear = abs(self.ratio - 1) > high - low
+        if (self.ratio > 1) == (self.metric.better is Better.HIGHER):
+            return Verdict.BETTER if is_clear else Verdict.PERHAPS_BETTER
+        return Verdict.WORSE if is_clear else Verdict.PERHAPS_WORSE
 
 
 def alternate(this: _Build, other: _Build, rounds: int) -> list[tuple[_Build, _Build]]:

@@ -58,18 +58,16 @@ def with_share_of_echo(row: Row, accepted: Comparison, batch: int, windows: Sequ
 def warnings(comparisons: Iterable[Comparison]) -> list[str]:
     """What a reader of the verdicts has to know."""
     shown = [each.verdict for each in comparisons if not each.metric.is_detail]
-    unclear, lone = shown.count(Verdict.WITHIN_SPREAD), shown.count(Verdict.ONE_PAIR)
-    lines = []
-    if unclear:
-        lines.append(f"{unclear} of {len(shown)} rows are within their spread: it exceeds the difference, so they show none.")
-    if lone:
-        lines.append(f"{lone} of {len(shown)} rows have one pair of windows and so no spread: they show nothing.")
-    return lines
-
-
-def chance(pairs: int) -> str:
-    """How often all pairs of equal builds agree on a direction, of more than one pair."""
-    return f"With {pairs} pairs, chance alone calls 1 of {2 ** (pairs - 1)} rows better or worse."
+    meanings = {
+        "are within their spread: the pairs disagree on the direction, so they show no difference.": (Verdict.WITHIN_SPREAD,),
+        "have a question mark: all pairs agree, but the spread exceeds the difference. Measure again.": (
+            Verdict.PERHAPS_BETTER,
+            Verdict.PERHAPS_WORSE,
+        ),
+        "have one pair of windows and so no spread: they show nothing.": (Verdict.ONE_PAIR,),
+    }
+    counts = {words: sum(shown.count(verdict) for verdict in verdicts) for words, verdicts in meanings.items()}
+    return [f"{count} of {len(shown)} rows {words}" for words, count in counts.items() if count]
 
 
 def _row(figure: str, each: Comparison) -> Row:

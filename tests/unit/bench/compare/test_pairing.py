@@ -42,10 +42,14 @@ def test_a_drift_between_pairs_is_no_spread() -> None:
 @pytest.mark.parametrize(
     ("metric", "ratios", "verdict"),
     [
-        (RATE, (1.1, 1.02), Verdict.BETTER),
-        (RATE, (0.9, 0.98), Verdict.WORSE),
-        (LATENCY, (1.1, 1.02), Verdict.WORSE),
-        (LATENCY, (0.9, 0.98), Verdict.BETTER),
+        (RATE, (1.1, 1.07), Verdict.BETTER),
+        (RATE, (0.9, 0.94), Verdict.WORSE),
+        (LATENCY, (1.1, 1.07), Verdict.WORSE),
+        (LATENCY, (0.9, 0.94), Verdict.BETTER),
+        (RATE, (1.1, 1.01), Verdict.PERHAPS_BETTER),
+        (RATE, (0.5, 0.99), Verdict.PERHAPS_WORSE),
+        (LATENCY, (1.1, 1.01), Verdict.PERHAPS_WORSE),
+        (LATENCY, (0.5, 0.99), Verdict.PERHAPS_BETTER),
         (RATE, (0.99, 1.4), Verdict.WITHIN_SPREAD),
         (RATE, (1.0, 1.4), Verdict.WITHIN_SPREAD),
         (LATENCY, (0.7, 1.0), Verdict.WITHIN_SPREAD),
