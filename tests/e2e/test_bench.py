@@ -51,11 +51,12 @@ async def test_every_kind_of_figure_can_be_taken() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)  # two stacks
+@pytest.mark.timeout(900)  # two stacks, each frozen and thawed a dozen times
 def test_every_compared_figure_can_be_taken() -> None:
     """This tree against itself. Both stacks survive being frozen: nothing ends, and no event is lost."""
     other = replace(this_checkout(), name="other")
-    rows, facts = command.measure(this_checkout(), other, COMPARED, replace(TINY, windows=2), Console(quiet=True))
-    assert {row.figure.split(":")[0] for row in rows} >= set(COMPARED)
+    names = set(COMPARED) - {"single"}  # taken by the code of whole-stack
+    rows, facts = command.measure(this_checkout(), other, names, replace(TINY, windows=2), Console(quiet=True))
+    assert {row.figure.split(":")[0] for row in rows} >= names
     assert all(row.verdict and row.spread for row in rows if row.ratio)
     assert not any("started again" in fact for fact in facts)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import sys
 import time
 from collections.abc import Collection, Sequence
 
@@ -21,6 +23,7 @@ from tests.bench.plan import Plan
 
 def compare(revision: str, names: Collection[str], plan: Plan, console: Console) -> None:
     """Print the table. Raises ``CheckoutError``, ``BuildError`` and what the figures raise."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))  # not at once: frozen processes must not be left behind
     began = time.monotonic()
     console.print(f"checking out {revision}", highlight=False)
     rows, facts = measure(this_checkout(), check_out(revision), names, plan, console)
