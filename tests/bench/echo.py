@@ -27,7 +27,7 @@ from ops.serve import App, Receive, Scope, Send
 from tests.bench.helper import Helper, answer_lines, helper
 from tests.bench.load import Generator, Load
 
-_START_SECONDS = 10.0
+_START_SECONDS = 60.0
 _SET_BY_UVICORN = frozenset({"date", "connection"})
 
 

@@ -28,7 +28,8 @@ def compare(revision: str, names: Collection[str], plan: Plan, console: Console)
     console.print(f"checking out {revision}", highlight=False)
     rows, facts = measure(this_checkout(), check_out(revision), names, plan, console)
     minutes = (time.monotonic() - began) / 60
-    console.print(report.terminal(rows, "\n".join([*facts, f"Took {minutes:.1f} minutes in all."])))
+    console.print(report.terminal(rows))
+    console.print("\n".join([*facts, f"Took {minutes:.1f} minutes in all."]), highlight=False, soft_wrap=True)
 
 
 def measure(this: Checkout, other: Checkout, names: Collection[str], plan: Plan, console: Console) -> tuple[list[Row], list[str]]:

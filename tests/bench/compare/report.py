@@ -87,9 +87,9 @@ def _detail(each: Comparison) -> str:
     return f"{each.metric.name} {each.this:.1f} / {each.other:.1f}"
 
 
-def terminal(rows: Iterable[Row], caption: str) -> Table:
+def terminal(rows: Iterable[Row]) -> Table:
     """For people at a terminal."""
-    table = Table(*COLUMNS, caption=caption, caption_justify="left")
+    table = Table(*COLUMNS)
     for row in rows:
         table.add_row(*row)
     return table
