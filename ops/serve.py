@@ -36,6 +36,10 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # httptools leaves the white space behind a value in it; it is no part of it (RFC 9110 §5.5).
+        super().on_header(name, value.rstrip(b" \t"))
+
 
 class _Server(uvicorn.Server):
     """Says when it stops before it waits for the requests under way: streams have no end of their own."""
