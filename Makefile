@@ -43,10 +43,10 @@ check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast on
 	$(BIN)/mypy
 	$(BIN)/pytest tests/unit
 
-bench: $(BIN)/.installed ## Measure and write tests/bench/results.md
+bench: $(BIN)/.installed ## Measure and write tests/bench/results.md; AGAINST=<revision>: compare with it, 10 minutes (FULL=1: an hour)
 	@# Without wrk the load comes from tests/bench/poster.py, which costs more of the machine.
 	@command -v wrk >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && apt-get install -qq -y wrk; } || true
-	$(BIN)/python -m tests.bench
+	$(BIN)/python -m tests.bench $(if $(AGAINST),--against $(AGAINST) $(if $(FULL),--full)) $(if $(ONLY),--only $(ONLY))
 
 faults: $(BIN)/.installed ## Kill things under load for FAULT_SECONDS (600), then check every event
 	$(BIN)/python -m tests.faults --seconds $(FAULT_SECONDS)
@@ -59,4 +59,4 @@ down: $(BIN)/.installed ## Stop the demo; its data stays
 
 clean: ## Stop the demo and delete its data, the environment and all caches of the tools
 	@if [ -x $(BIN)/hyrelog ] && [ -e .hyrelog ]; then $(BIN)/hyrelog down --delete-data; fi
-	rm -rf .venv .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info
+	rm -rf .venv .bench .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache *.egg-info

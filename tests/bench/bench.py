@@ -65,8 +65,15 @@ def running() -> Iterator[tuple[LocalStack, int]]:
 
 @asynccontextmanager
 async def opened(stack: LocalStack, plan: Plan, console: Console, receiver_port: int) -> AsyncIterator[Bench]:
-    """A bench on a fresh stack, whose webhooks may lead to that port. A ``NotDrained`` is told with the end of the worker's log."""
+    """A bench on a fresh stack, with a new company, whose webhooks may lead to that port. Raises as ``observed``."""
     tenant = bound_tenant(stack.settings(Role.ADMIN), REGION, "Bench", workspaces=WORKSPACES)
+    async with observed(stack, tenant, plan, console, receiver_port) as bench:
+        yield bench
+
+
+@asynccontextmanager
+async def observed(stack: LocalStack, tenant: Tenant, plan: Plan, console: Console, receiver_port: int) -> AsyncIterator[Bench]:
+    """A bench that posts as that company. A ``NotDrained`` is raised with the end of the worker's log as a note."""
     async with watching(stack.settings(Role.AUDITOR)) as pipeline:
         try:
             yield Bench(stack, plan, tenant, pipeline, Meter(stack.parts), generator(), console, receiver_port)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -12,6 +13,7 @@ from tests.bench.meter import Cost
 from tests.bench.pipeline import DRAIN_SECONDS, Counts, NotDrained
 from tests.bench.stats import middle
 
+Feed = Callable[[Bench, int, int], Awaitable[None]]
 _POLL_SECONDS = 0.1
 
 
@@ -34,15 +36,16 @@ class Drain:
     cost: Cost
 
 
-async def drain(bench: Bench, per_envelope: int, backlog: int) -> Drain:
+async def drain(bench: Bench, per_envelope: int, backlog: int, feed: Feed = feed) -> Drain:
     """Stop the worker, feed ``backlog`` events, start it again and look. Raises ``NotDrained``."""
     await bench.pipeline.drained()
     await asyncio.to_thread(bench.stack.parts.stop, WORKER)
     bench.say(f"  feeding {backlog:,} events, {per_envelope} an envelope")
     await feed(bench, backlog, per_envelope)
     before = await bench.pipeline.counts()
-    await asyncio.to_thread(bench.stack.parts.start, WORKER)
+    starting = asyncio.create_task(asyncio.to_thread(bench.stack.parts.start, WORKER))
     samples = await _samples(bench, before.persisted + backlog)
+    await starting
     bench.meter.note_memory()
     return _figure(backlog, per_envelope, samples)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from statistics import median
 
 from tests.bench.admission import admission
 from tests.bench.backlog import feed
@@ -14,7 +15,7 @@ from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
 from tests.bench.posts import Posting, post, post_keyed
 from tests.bench.queries import queries, told
-from tests.bench.resting import at_rest
+from tests.bench.resting import at_rest, sinks_caught_up, wake_all
 from tests.bench.retention import leaving, long_day, tell_leaving, tell_long_day
 from tests.bench.search import indexing, lag, post_beside
 from tests.bench.stats import Percentiles
@@ -24,29 +25,6 @@ from tests.bench.verify import verify
 from tests.bench.visible import visible
 from tests.bench.webhooks import tell_webhooks, webhooks
 
-# In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about,
-# and the events that are asked for are no chains that could be verified.
-FIGURES = (
-    "idle",
-    "single",
-    "visible",
-    "search",
-    "webhooks",
-    "tails",
-    "beside",
-    "keyed",
-    "stored",
-    "search-stored",
-    "keyed-stored",
-    "indexes",
-    "batches",
-    "drain",
-    "verify",
-    "queries",
-    "leaving",
-    "long-day",
-    "admission",
-)
 _BATCHES = {100: "≥ 20,000/s (aim 30,000)", 1000: ""}
 _ENVELOPES = (1, 100)
 _FILL_ENVELOPE = 100
@@ -62,36 +40,15 @@ class Figures:
 
     async def take(self, names: Collection[str]) -> list[Row]:
         """The named ones' rows. Raises what the figures raise."""
-        steps = {
-            "idle": self._idle,
-            "single": self._single,
-            "visible": self._visible,
-            "search": self._search,
-            "webhooks": self._webhooks,
-            "tails": self._tails,
-            "beside": self._beside,
-            "search-stored": self._search_stored,
-            "keyed": self._keyed,
-            "stored": self._stored,
-            "keyed-stored": self._keyed_stored,
-            "indexes": self._indexes,
-            "batches": self._batches,
-            "drain": self._drain,
-            "verify": self._verify,
-            "queries": self._queries,
-            "leaving": self._leaving,
-            "long-day": self._long_day,
-            "admission": self._admission,
-        }
         rows = []
-        for name in FIGURES:
+        for name, figure in FIGURES.items():
             if name in names:
                 await at_rest(self._bench)
                 self._bench.say(name)
-                rows += await steps[name]()
+                rows += await figure(self)
         return [*rows, Row("peak memory", memory(self._bench.meter.peaks | self._memory), "ingest, worker < 300 MiB", _MEMORY)]
 
-    async def _idle(self) -> list[Row]:
+    async def idle(self) -> list[Row]:
         return rows(await idle(self._bench))
 
     async def _single_on_empty(self) -> Posting:
@@ -99,17 +56,25 @@ class Figures:
             self._empty = await self._post(1)
         return self._empty
 
-    async def _post(self, batch: int) -> Posting:
-        posting = await post(self._bench, batch)
+    async def _post(self, batch: int, settled: Callable[[], Awaitable[None]] | None = None) -> Posting:
+        posting = await post(self._bench, batch, settled)
         name = self._bench.generator.name
         peak = max(window.load.peak_bytes for window in posting.windows)
         self._memory[name] = max(peak, self._memory.get(name, 0))
         return posting
 
-    async def _single(self) -> list[Row]:
+    async def single(self) -> list[Row]:
         return self._posting(await self._single_on_empty(), "≥ 8,000/s (aim 12,000)")
 
-    async def _visible(self) -> list[Row]:
+    async def whole_stack(self) -> list[Row]:
+        """As a user has it: all sinks, the relay and the scheduler run."""
+        alone = (await self._single_on_empty()).announced
+        await wake_all(self._bench)
+        posting = await self._post(1, lambda: sinks_caught_up(self._bench))
+        ratio = f"{posting.announced / alone:.2f} of {rate(alone)} with the sinks stopped"
+        return [*self._posting(posting, "", name="single POST, whole stack running"), Row("… against sinks stopped", ratio)]
+
+    async def visible(self) -> list[Row]:
         half = (await self._single_on_empty()).accepted / 2
         seen = await visible(self._bench, half)
         name = f"at {rate(half)}, half load"
@@ -121,7 +86,7 @@ class Figures:
             cpu_row(f"single POST {name}", seen.cost, seen.events, "poster"),
         ]
 
-    async def _search(self, where: str = "") -> list[Row]:
+    async def search(self, where: str = "") -> list[Row]:
         half = (await self._single_on_empty()).accepted / 2
         done = await indexing(self._bench, self._bench.plan.backlog_of_indexes)
         behind = await lag(self._bench, half)
@@ -135,16 +100,16 @@ class Figures:
             Row(f"single POST, persisted and announced, beside the search sink{where}", rate(beside.announced), "", ratio),
         ]
 
-    async def _search_stored(self) -> list[Row]:
-        return await self._search(f", {self._bench.plan.stored:,} stored")
+    async def search_stored(self) -> list[Row]:
+        return await self.search(f", {self._bench.plan.stored:,} stored")
 
-    async def _webhooks(self) -> list[Row]:
+    async def webhooks(self) -> list[Row]:
         return tell_webhooks(await webhooks(self._bench))
 
-    async def _tails(self) -> list[Row]:
+    async def tails(self) -> list[Row]:
         return tell_tails(await tails(self._bench))
 
-    async def _beside(self) -> list[Row]:
+    async def beside(self) -> list[Row]:
         found = await post_beside_both(self._bench)
         beside = f"{rate(found.delivered)} delivered to {ENDPOINTS} endpoints, {rate(found.told)} told to {found.tails} tails"
         cores = f"for each core that was left to it: {found.for_each_core:.2f}"
@@ -155,7 +120,7 @@ class Figures:
             Row("… against without", f"{found.beside.announced / found.alone.announced:.2f}", "≥ 0.90 for each core", f"{cores}; {beside}"),
         ]
 
-    async def _stored(self) -> list[Row]:
+    async def stored(self) -> list[Row]:
         empty, goal = await self._single_on_empty(), self._bench.plan.stored
         missing = goal - (await self._bench.pipeline.counts()).persisted
         if missing > 0:
@@ -166,47 +131,47 @@ class Figures:
         ratio = Row("… against the empty table", f"{full.announced / empty.announced:.2f}", "≥ 0.90", "persisted and announced")
         return [*self._posting(full, "", name), ratio]
 
-    async def _keyed(self, where: str = "") -> list[Row]:
+    async def keyed(self, where: str = "") -> list[Row]:
         plain, keyed = await post_keyed(self._bench)
         name = f"single POST with an idempotency key{where}"
         rows = self._posting(keyed, "", name=name)
         beside = f"{rate(plain.announced)} without a key in the same run, window by window in turn"
         return [*rows, Row(f"… against without{where}", f"{keyed.announced / plain.announced:.2f}", "≥ 0.70", beside)]
 
-    async def _keyed_stored(self) -> list[Row]:
+    async def keyed_stored(self) -> list[Row]:
         goal = self._bench.plan.stored
         await fill_keys(self._bench, goal)
-        return await self._keyed(f", {goal:,} events and {goal:,} keys stored")
+        return await self.keyed(f", {goal:,} events and {goal:,} keys stored")
 
-    async def _indexes(self) -> list[Row]:
+    async def indexes(self) -> list[Row]:
         found = await costs(self._bench, self._bench.plan.backlog_of_indexes)
         drains = {"with all indexes of events": found.whole[0], **{f"without {name}": each for name, each in found.without.items()}}
         drains["with all indexes again"] = found.whole[1]
         return [_indexed(name, each, found.usual) for name, each in drains.items()]
 
-    async def _batches(self) -> list[Row]:
+    async def batches(self) -> list[Row]:
         return [row for batch, target in _BATCHES.items() for row in self._posting(await self._post(batch), target)]
 
-    async def _drain(self) -> list[Row]:
+    async def drain(self) -> list[Row]:
         return [row for size in _ENVELOPES for row in _drained(await drain(self._bench, size, self._bench.plan.backlog))]
 
-    async def _verify(self) -> list[Row]:
+    async def verify(self) -> list[Row]:
         done = await verify(self._bench)
         self._memory["verify"] = done.peak_bytes
         detail = f"{done.events:,} events in {done.seconds:.1f} s, all intact"
         return [Row("hyrelog verify", rate(done.events / done.seconds), "≥ 100,000/s", detail), cpu_row("verify", done.cost, done.events)]
 
-    async def _queries(self) -> list[Row]:
+    async def queries(self) -> list[Row]:
         half = (await self._single_on_empty()).accepted / 2
         return told(await queries(self._bench, half), f"at {rate(half)}, half load")
 
-    async def _leaving(self) -> list[Row]:
+    async def leaving(self) -> list[Row]:
         return tell_leaving(await leaving(self._bench))
 
-    async def _long_day(self) -> list[Row]:
+    async def long_day(self) -> list[Row]:
         return tell_long_day(await long_day(self._bench))
 
-    async def _admission(self) -> list[Row]:
+    async def admission(self) -> list[Row]:
         cost = await admission()
         return [
             Row("authentication, a single POST", microseconds(cost.authentication), "", "a cached key with an allowlist, behind a proxy"),
@@ -229,10 +194,43 @@ class Figures:
             Row(f"{name}, accepted", rate(posting.accepted), "", before),
             Row(f"{name}, persisted and announced", rate(posting.announced), target, lag),
             cpu_row(name, posting.cost, posting.events, self._bench.generator.name),
+            _share_of_echo(name, posting),
         ]
 
 
+FIGURES: Mapping[str, Callable[[Figures], Awaitable[list[Row]]]] = {
+    "idle": Figures.idle,
+    "single": Figures.single,
+    "whole-stack": Figures.whole_stack,
+    "visible": Figures.visible,
+    "search": Figures.search,
+    "webhooks": Figures.webhooks,
+    "tails": Figures.tails,
+    "beside": Figures.beside,
+    "keyed": Figures.keyed,
+    "stored": Figures.stored,
+    "search-stored": Figures.search_stored,
+    "keyed-stored": Figures.keyed_stored,
+    "indexes": Figures.indexes,
+    "batches": Figures.batches,
+    "drain": Figures.drain,
+    "verify": Figures.verify,
+    "queries": Figures.queries,
+    "leaving": Figures.leaving,
+    "long-day": Figures.long_day,
+    "admission": Figures.admission,
+}
+"""By name, in the order in which they are taken: an idle stack is one that has done nothing yet, the first posts need an empty table, and
+each figure fills it for the next. The batches would overshoot what "stored" is about, and the events that are queried are no chains that
+could be verified."""
 _MEMORY = "resident; Postgres: all processes at the end of a figure, shared pages (buffers) counted once"
+
+
+def _share_of_echo(name: str, posting: Posting) -> Row:
+    served = median(window.rate for window in posting.echo)
+    cpu = microseconds(median(window.cpu for window in posting.echo))
+    detail = f"the same bytes in and out behind uvicorn, no work: {served:,.0f} requests/s, {cpu} of CPU each"
+    return Row(f"{name}, accepted, as a share of a bare echo", f"{posting.share_of_echo:.2f}", "", detail)
 
 
 def _drained(done: Drain) -> list[Row]:

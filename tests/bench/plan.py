@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +14,8 @@ class Plan:
     idle_seconds: float = 30
     window_seconds: float = 12
     warm_up_seconds: float = 4
+    echo_seconds: float = 3
+    """Of the yardstick, after each window of posts."""
     visible_seconds: float = 20
     query_seconds: float = 60
     backlog: int = 500_000
@@ -39,6 +41,7 @@ QUICK = Plan(
     idle_seconds=10,
     window_seconds=2,
     warm_up_seconds=1,
+    echo_seconds=1,
     visible_seconds=3,
     query_seconds=10,
     backlog=60_000,
@@ -52,3 +55,18 @@ QUICK = Plan(
     tails=200,
     crowd=500,
 )
+SHORT = Plan(
+    windows=4,
+    idle_settle_seconds=30,
+    idle_seconds=6,
+    window_seconds=5,
+    warm_up_seconds=1,
+    echo_seconds=2,
+    visible_seconds=5,
+    query_seconds=10,
+    backlog=60_000,
+    stored=100_000,
+)
+"""Of a comparison of two builds, where ``windows`` is the number of pairs: ten minutes at most on two cores."""
+LONG = replace(WHOLE, windows=6, warm_up_seconds=2)
+"""Of a comparison that takes an hour."""

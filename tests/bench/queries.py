@@ -188,12 +188,13 @@ async def queries(bench: Bench, rate: float) -> Measured:
     """Load both companies, then ask each in turn while ``rate`` requests a second are posted. Raises ``LoadError`` and ``NotDrained``."""
     events = bench.plan.stored
     await at_work(bench)
-    large = await _company(bench, "Large", events)
-    small = await _company(bench, "Small", SMALL)
-    return Measured(events, await _ask(bench, large, events, rate), await _ask(bench, small, SMALL, rate))
+    large = await load_company(bench, "Large", events)
+    small = await load_company(bench, "Small", SMALL)
+    return Measured(events, await ask(bench, large, events, rate), await ask(bench, small, SMALL, rate))
 
 
-async def _company(bench: Bench, name: str, events: int) -> Tenant:
+async def load_company(bench: Bench, name: str, events: int) -> Tenant:
+    """A new company with so many stored events."""
     tenant = create_tenant(bench.stack.settings(Role.ADMIN), REGION, name, plan="ENTERPRISE", workspaces=WORKSPACES)
     connection = await asyncpg.connect(bench.stack.superuser_url(REGION))
     try:
@@ -204,7 +205,8 @@ async def _company(bench: Bench, name: str, events: int) -> Tenant:
     return tenant
 
 
-async def _ask(bench: Bench, tenant: Tenant, events: int, rate: float) -> dict[Place, Percentiles]:
+async def ask(bench: Bench, tenant: Tenant, events: int, rate: float) -> dict[Place, Percentiles]:
+    """Seconds of each query while ``rate`` requests a second are posted. Raises ``LoadError`` and ``NotDrained``."""
     asker, done = Asker(bench.port, tenant, events), threading.Event()
     with request_files(bench.tenant, 1) as requests:
         asking = asyncio.create_task(asyncio.to_thread(asker.run, done))

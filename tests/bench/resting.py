@@ -1,18 +1,23 @@
-"""The sinks at rest and at work: the figures of the write path are taken without them."""
+"""The sinks at rest and at work: the figures of the write path are taken without them, unless they are about the whole stack."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 
 import asyncpg
 
 from ops.local.environment import Role
 from schemas.topics import events_topic
 from tests.bench.bench import Bench
-from tests.bench.pipeline import DRAIN_SECONDS, REGION
+from tests.bench.pipeline import DRAIN_SECONDS, REGION, NotDrained
 
 SEARCH, WEBHOOKS = "search", "webhooks"
 _POLL_SECONDS = 0.05
+_TAKEN = """
+SELECT least((SELECT coalesce(sum(next_offset), 0) FROM search_position WHERE topic = $1),
+             (SELECT coalesce(sum(next_offset), 0) FROM webhook_position WHERE topic = $1))::bigint
+"""
 _PLACED = {
     SEARCH: "SELECT count(*) FROM search_position WHERE topic = $1 AND refill_from IS NULL",
     WEBHOOKS: "SELECT count(*) FROM webhook_position WHERE topic = $1 AND refill_from IS NULL",
@@ -50,3 +55,25 @@ async def wake(bench: Bench, sink: str) -> None:
     """Start one, if it rests."""
     if bench.stack.parts.pid(sink) is None:
         await asyncio.to_thread(bench.stack.parts.start, sink)
+
+
+async def wake_all(bench: Bench) -> None:
+    """Start all sinks that rest, and wait until they are ready and have caught up."""
+    for sink in SINKS:
+        await wake(bench, sink)
+        await asyncio.to_thread(bench.stack.parts.wait_ready, sink)
+    await sinks_caught_up(bench)
+
+
+async def sinks_caught_up(bench: Bench) -> None:
+    """Wait until search and webhooks have taken all that was announced; the archive waits for whole parts. Raises ``NotDrained``."""
+    goal = (await bench.pipeline.drained()).announced
+    deadline = time.monotonic() + DRAIN_SECONDS
+    connection = await asyncpg.connect(bench.stack.superuser_url(REGION))
+    try:
+        while (taken := await connection.fetchval(_TAKEN, events_topic(REGION))) < goal:
+            if time.monotonic() > deadline:
+                raise NotDrained(f"the sinks have taken {taken:,} of {goal:,} events after {DRAIN_SECONDS:.0f} s")
+            await asyncio.sleep(_POLL_SECONDS)
+    finally:
+        await connection.close()
