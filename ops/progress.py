@@ -17,7 +17,7 @@ class Progress:
 
     def lag(self, end: int, position: int, now: float) -> float:
         """Seconds since the oldest record not yet taken was first seen in the log."""
-        if position != self._position or position >= end:
+        if position != self._position or position >= end or not self._ends:  # without ends, there was nothing to do up to now
             self._position, self.moved_at = position, now
         if not self._ends or self._ends[-1][0] < end:
             self._ends.append((end, now))

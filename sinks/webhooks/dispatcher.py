@@ -22,7 +22,7 @@ from ops.sealing import Unsealable
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
-from sinks.region import STALLED_EXIT_CODE
+from sinks.consumer import STALLED_EXIT_CODE
 from sinks.store import is_transient
 from sinks.webhooks.attempt import Sender
 from sinks.webhooks.claims import Claims
@@ -35,9 +35,10 @@ from sinks.webhooks.results import Results
 from sinks.webhooks.sending import Sending
 
 _LOG = log.get(__name__)
-_CONNECTIONS = 3
+_CONNECTIONS = 4
+"""One of them listens."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
-_REPLAY_SECONDS, _REPLAY_PAUSE = 1.0, 0.01
+_REPLAY_QUIET_SECONDS, _REPLAY_SECONDS, _REPLAY_PAUSE = 10.0, 1.0, 0.01
 _BACKLOG_SECONDS, _BACKLOG_COUNTED = 15.0, 100_000
 _DAYS_SECONDS = 3600.0
 _ANSWER_AGE_SECONDS = 15.0
@@ -58,6 +59,7 @@ class Dispatcher:
         self._metrics = WebhookMetrics(metrics, region)
         self._lanes = Lanes(_bounds(settings))
         self._answered_at = clock.monotonic()
+        self._may_replay = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Open connections, and begin as soon as PostgreSQL answers."""
@@ -120,25 +122,38 @@ class Dispatcher:
             self._sending.know(endpoint)
         self._sending.more.update(left)
         self._sending.put(deliveries)
+        self._claims.stir()
 
     async def _work(self) -> None:
         await self._until_done(self._make_days)  # before any attempt: it could not be recorded
         self._sending.is_open = True
-        await asyncio.gather(*map(self._for_ever, (self._claim, self._replay, self._count, self._keep_days)))
+        await asyncio.gather(*map(self._for_ever, (self._listen, self._claim, self._replay, self._count, self._keep_days)))
+
+    async def _listen(self) -> None:
+        await self._ledger.listen(self._on_notice)
+
+    def _on_notice(self, sender: str) -> None:
+        self._claims.on_notice(sender)
+        self._may_replay.set()
 
     async def _claim(self) -> None:
         await self._claims.turn()
         self._answered_at = self._clock.monotonic()
 
     async def _replay(self) -> None:
+        self._may_replay.clear()
         began = self._clock.monotonic()
         made_due = await self._replays.turn()
+        if made_due is None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_REPLAY_SECONDS if self._replays.is_waiting else _REPLAY_QUIET_SECONDS):
+                    await self._may_replay.wait()
+            return
         if made_due:
             self._metrics.replayed(made_due)
             self._claims.wake()
         # Half of the time at most, also where nothing of page after page is wanted.
-        took = self._clock.monotonic() - began
-        await asyncio.sleep(_REPLAY_SECONDS if made_due is None else max(_REPLAY_PAUSE, took))
+        await asyncio.sleep(max(_REPLAY_PAUSE, self._clock.monotonic() - began))
 
     async def _count(self) -> None:
         self._metrics.backlog(await self._ledger.backlog(_BACKLOG_COUNTED))

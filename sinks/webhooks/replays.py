@@ -50,6 +50,8 @@ class Replays:
         """Replays, and until when (monotonic)."""
         self._sql = load_queries("sinks.webhooks")
         self._after = _FIRST
+        self.is_waiting = False
+        """Whether there was a replay that could not go on, when there was nothing to do."""
 
     async def turn(self) -> int | None:
         """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
@@ -59,7 +61,10 @@ class Replays:
             row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH_SOON, _ENOUGH, list(self._left_alone))
             if row is None:
                 has_begun_anew, self._after = self._after == _FIRST, _FIRST
-                return None if has_begun_anew else 0
+                if not has_begun_anew:
+                    return 0
+                self.is_waiting = await connection.fetchval(self._sql["is_replaying"])
+                return None
             replay = _Replay(*row)
             self._after = replay.webhook_id
             return await self._page(connection, replay)

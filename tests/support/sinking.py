@@ -22,6 +22,7 @@ from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.tokens import event_tokens
 from schemas.topics import Region, events_topic
+from sinks.consumer import GroupMember
 from sinks.loop import Handle
 from sinks.region import OpenStore, RegionSink
 from sinks.search.handle import handle as search_handle
@@ -97,7 +98,7 @@ async def sinking(
     """The search sink at work on the region."""
     metrics = Metrics(CollectorRegistry())
     sink = RegionSink("search", handle, open_store, settings, REGION, metrics=metrics, clock=SystemClock(), faults=FaultPoints(None))
-    async with sink:
+    async with sink, GroupMember("search", settings, [sink]):
         yield metrics
 
 
