@@ -8,6 +8,8 @@ SHELL := bash
 PYTHON ?= python3
 BIN := .venv/bin
 HOURS ?= 1
+# More words for pytest, such as PYTEST=--reverse.
+PYTEST ?=
 FAULT_SECONDS ?= 600
 
 help: ## List the targets
@@ -32,7 +34,7 @@ test: $(BIN)/.installed ## Run the tests on an embedded stack of their own
 
 test-slow: $(BIN)/.installed ## Run the tests that take minutes: outages, freezes, lost answers, each figure of the bench
 	@$(BIN)/hyrelog fetch
-	$(BIN)/pytest -m slow
+	$(BIN)/pytest -m slow $(PYTEST)
 
 check: $(BIN)/.installed ## Lint, format, layers, types, unit tests: the fast ones first
 	$(BIN)/ruff check

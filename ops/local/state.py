@@ -6,7 +6,7 @@ import fcntl
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -89,6 +89,10 @@ class State:
     def previous_secret(self, name: str) -> str | None:
         """What that secret was before, while it is rotated: nobody makes it but who writes ``name_previous`` into the file."""
         return self._secrets.get(f"{name}_previous")
+
+    def adopt_secrets(self, secrets: Mapping[str, str]) -> None:
+        """Take these secrets over, as with a copy of another stack's data."""
+        self._decide(lambda: self._secrets.update(secrets))
 
     def _decide(self, change: Callable[[], object]) -> None:
         with self.locked("state"):

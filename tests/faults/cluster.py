@@ -25,6 +25,7 @@ from ops.local.stack import SERVERS, Stack
 from ops.local.state import State
 from schemas.topics import REGIONS, Region
 from tests.faults.link import Link
+from tests.support import cluster_template
 from tests.support.receiver import Receiver, receiving
 from tests.support.stack import LocalStack
 
@@ -231,6 +232,7 @@ async def running_cluster(workers: int = 3) -> AsyncIterator[Cluster]:
             exits.push_async_callback(asyncio.to_thread, stack.destroy)
             if kept := os.environ.get("HYRELOG_FAULT_LOGS"):
                 exits.callback(shutil.copytree, state.root / "log", kept, dirs_exist_ok=True)
+            cluster_template.copy_into(state)
             try:
                 await asyncio.to_thread(stack.up, (*SERVERS, GATEWAY, *BESIDE, *cluster.workers))
             except PartError as error:

@@ -1,40 +1,39 @@
-"""Fixtures of the tests that need the servers, but none of our processes beside what they start themselves."""
+"""The servers alone: Kafka, PostgreSQL and the object store. Tests start in their own process what they need of ours."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import ExitStack
 
 import asyncpg
+import httpx
 import pytest
+import pytest_asyncio
 
+from api.app import create_app
 from ops.db import use_micros
+from ops.local.environment import Role
 from ops.local.stack import SERVERS
-from tests.support.collector import Collector, collecting
+from tests.support.serving import served
 from tests.support.stack import LocalStack, running_stack
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def servers() -> Iterator[LocalStack]:
-    """Kafka, PostgreSQL and the object store with empty topics, databases and buckets."""
+    """Start the servers with empty topics, databases and buckets; one set for all tests of this folder."""
     with running_stack(only=SERVERS) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
-def traced_stack() -> Iterator[tuple[LocalStack, Collector]]:
-    """Everything up, telling its spans to a collector."""
-    with ExitStack() as exits:
-        collector = exits.enter_context(collecting())
-        with pytest.MonkeyPatch.context() as patch:  # other stacks are not to inherit it
-            patch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", collector.url)
-            running = exits.enter_context(running_stack())
-        yield running, collector
+@pytest_asyncio.fixture(scope="package")
+async def api_client(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
+    """Serve the API with the stack's own settings, once for all tests: what they look at is apart by company."""
+    async with served(create_app(servers.settings(Role.API))) as client:
+        yield client
 
 
 @pytest.fixture
 async def superuser(servers: LocalStack) -> AsyncIterator[asyncpg.Connection[asyncpg.Record]]:
-    """A connection to the US database that may do anything."""
+    """Connect to the US database as one who may do anything."""
     connection = await asyncpg.connect(servers.superuser_url())
     await use_micros(connection)
     yield connection

@@ -10,15 +10,12 @@ from uuid import uuid4
 import httpx
 import pytest
 
-from api.app import create_app
-from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas.event import StoredEvent, format_time
 from schemas.problems import Code
 from schemas.view import render
 from tests.support.archiving import PARTITION, Archive, Superuser, archive_of, event_id, mark, purge
 from tests.support.chains import BASE_TIME, SECOND, Chain, store
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 COUNT = 30
@@ -41,11 +38,10 @@ class Site:
 
 
 @pytest.fixture
-async def site(servers: LocalStack, superuser: Superuser) -> AsyncIterator[Site]:
+async def site(servers: LocalStack, superuser: Superuser, api_client: httpx.AsyncClient) -> AsyncIterator[Site]:
     tenant = servers.tenant(workspaces=2)
     async with AsyncExitStack() as exits:
         archive = await exits.enter_async_context(archive_of(servers, superuser))
-        client = await exits.enter_async_context(served(create_app(servers.settings(Role.API))))
         purged: list[StoredEvent] = []
         hot: list[StoredEvent] = []
         for workspace in sorted(tenant.workspaces, key=lambda each: str(each.id)):
@@ -57,7 +53,7 @@ async def site(servers: LocalStack, superuser: Superuser) -> AsyncIterator[Site]
         part_id = await mark(superuser, purged)
         await archive.writer().archive(part_id)
         await purge(superuser, purged)
-        yield Site(client, archive, superuser, tenant, part_id, purged, hot)
+        yield Site(api_client, archive, superuser, tenant, part_id, purged, hot)
 
 
 async def test_a_purged_event_is_read_from_its_archive_byte_for_byte(site: Site) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,13 +10,10 @@ import asyncpg
 import httpx
 import pytest
 
-from api.app import create_app
-from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas.event import StoredEvent, format_time
 from schemas.view import render
 from tests.support.chains import BASE_TIME, SECOND, Chain, store
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -55,14 +51,13 @@ class Site:
 
 
 @pytest.fixture
-async def site(servers: LocalStack, superuser: Database) -> AsyncIterator[Site]:
+async def site(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Site:
     tenant = servers.tenant(workspaces=2)
     first, second = (Chain(str(tenant.id), str(workspace.id)) for workspace in tenant.workspaces)
     events = (first.events(3), second.events(3))
     for chain, chained in zip((first, second), events, strict=True):
         await store(superuser, chain, chained)
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield Site(client, tenant, (first, second), events, superuser)
+    return Site(api_client, tenant, (first, second), events, superuser)
 
 
 def ids(events: list[StoredEvent]) -> list[str]:

@@ -62,10 +62,8 @@ class Site:
 
 
 @pytest.fixture
-async def site(servers: LocalStack, superuser: Database) -> AsyncIterator[Site]:
-    settings = servers.settings(Role.API)
-    async with served(create_app(settings)) as client:
-        yield Site(client, servers.tenant(workspaces=2), superuser, settings)
+def site(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Site:
+    return Site(api_client, servers.tenant(workspaces=2), superuser, servers.settings(Role.API))
 
 
 async def test_the_chain_of_a_workspace_is_its_newest_link(site: Site) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 from uuid import uuid4
@@ -11,14 +10,11 @@ import asyncpg
 import httpx
 import pytest
 
-from api.app import create_app
-from ops.local.environment import Role
 from ops.seed import Tenant
 from schemas.event import StoredEvent, format_time
 from schemas.plans import STANDARD_CATEGORIES
 from tests.support import searching
 from tests.support.chains import Chain, store
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -56,7 +52,7 @@ class Site:
 
 
 @pytest.fixture
-async def site(servers: LocalStack, superuser: Database) -> AsyncIterator[Site]:
+async def site(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Site:
     tenant = servers.tenant(workspaces=2)
     workspace = tenant.workspaces[0]
     chain = Chain(str(tenant.id), str(workspace.id))
@@ -70,8 +66,7 @@ async def site(servers: LocalStack, superuser: Database) -> AsyncIterator[Site]:
     await store(superuser, chain, events)
     await searching.index(superuser, events)
     await searching.name(superuser, events[1], "pay 42")
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield Site(client, tenant, chain, events, superuser)
+    return Site(api_client, tenant, chain, events, superuser)
 
 
 def problem(answer: httpx.Response) -> tuple[int, str, list[str]]:

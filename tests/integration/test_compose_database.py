@@ -27,7 +27,7 @@ def fresh() -> Iterator[LocalStack]:
     """A server with nothing in it but what the official image makes: the superuser."""
     if os.environ.get("HYRELOG_TEST_BACKEND") == "testcontainers":
         pytest.skip("needs the embedded server's psql")
-    with running_stack(only=("postgres",)) as stack:
+    with running_stack(only=("postgres",), migrated=False) as stack:
         with psycopg.connect(_superuser(stack), autocommit=True) as connection:
             connection.execute("CREATE ROLE postgres LOGIN SUPERUSER PASSWORD 'postgres'")
         _initialise(stack)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 from pydantic import SecretStr
@@ -21,9 +19,8 @@ ADMIN_TOKEN = "6b1f" * 16
 
 
 @pytest.fixture
-async def desk(servers: LocalStack) -> AsyncIterator[Desk]:
-    async with desk_of(servers.settings(Role.API)) as desk:
-        yield desk
+def desk(servers: LocalStack, api_client: httpx.AsyncClient) -> Desk:
+    return Desk(api_client, servers.dashboard_token)
 
 
 @pytest.fixture

@@ -23,7 +23,6 @@ from ops.local.environment import Role
 from schemas.topics import Region
 from tests.support.managing import Database, Told, operator, told
 from tests.support.neighbours import Home, Neighbourhood, neighbourhood
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 from tests.support.visitors import EMAIL, HOME, NOBODYS_COMPANY, USER_ID, Visitor, headers
 
@@ -136,12 +135,6 @@ ADMINS: dict[Route, list[Line]] = {
 
 
 @pytest.fixture
-async def client(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
-
-
-@pytest.fixture
 async def street(servers: LocalStack, superuser: Database) -> Neighbourhood:
     return await neighbourhood(servers, superuser)
 
@@ -216,7 +209,7 @@ def _expected(route: Route, line: Line) -> dict[Visitor, int]:
 
 @_named(COMPANIES)
 async def test_each_visitor_gets_what_is_his_and_leaves_his_trace(
-    client: httpx.AsyncClient,
+    api_client: httpx.AsyncClient,
     street: Neighbourhood,
     superuser: Database,
     abroad: Database,
@@ -231,7 +224,7 @@ async def test_each_visitor_gets_what_is_his_and_leaves_his_trace(
     # The admin last: what he does, the others must find undone.
     for visitor in sorted(Visitor, key=lambda each: each is Visitor.ADMIN):
         before = await _audits(superuser, abroad, street)
-        answer = await _call(client, route, line, street.home, headers(visitor, street, token))
+        answer = await _call(api_client, route, line, street.home, headers(visitor, street, token))
         statuses[visitor] = answer.status_code
         if street.home.shown_in(answer.text):
             shown.add(visitor)
@@ -255,7 +248,7 @@ async def test_each_visitor_gets_what_is_his_and_leaves_his_trace(
 
 @_named(ADMINS)
 async def test_the_operators_routes_are_the_operators(
-    client: httpx.AsyncClient,
+    api_client: httpx.AsyncClient,
     street: Neighbourhood,
     superuser: Database,
     abroad: Database,
@@ -269,7 +262,7 @@ async def test_the_operators_routes_are_the_operators(
     for visitor in (Visitor.MEMBER, Visitor.ADMIN, Visitor.UNKNOWN_ROLE, Visitor.NO_USER, Visitor.NO_TOKEN, Visitor.OPERATOR):
         sent = {name: value for name, value in headers(visitor, street, token).items() if name != "x-company-id"}
         before = await _everything(superuser)
-        answer = await _call(client, route, line, street.home, sent)
+        answer = await _call(api_client, route, line, street.home, sent)
         wrong = {Visitor.OPERATOR: line.own, Visitor.NO_USER: 400, Visitor.NO_TOKEN: 401}.get(visitor, 403)
         assert answer.status_code == wrong, visitor
         (entry,) = (await _everything(superuser))[len(before) :]
@@ -306,15 +299,17 @@ def _place(visitor: Visitor) -> str:
 
 
 @pytest.mark.parametrize("company", [NOBODYS_COMPANY, "not-an-id", "0190163D-8694-739B-AEA5-966C26F8AD90"])
-async def test_a_company_that_is_not_there_is_not_found(client: httpx.AsyncClient, street: Neighbourhood, token: str, company: str) -> None:
+async def test_a_company_that_is_not_there_is_not_found(
+    api_client: httpx.AsyncClient, street: Neighbourhood, token: str, company: str
+) -> None:
     sent = headers(Visitor.ADMIN, street, token) | {"x-company-id": company}
-    answer = await client.get("/dashboard/company", headers=sent)
+    answer = await api_client.get("/dashboard/company", headers=sent)
     assert (answer.status_code, answer.json()["code"]) == (404, "NOT_FOUND")
 
 
 async def test_the_operators_own_company_is_nobodys(
-    client: httpx.AsyncClient, street: Neighbourhood, superuser: Database, token: str
+    api_client: httpx.AsyncClient, street: Neighbourhood, superuser: Database, token: str
 ) -> None:
     own = str(await operator(superuser))
-    answer = await client.get("/dashboard/company", headers=headers(Visitor.ADMIN, street, token) | {"x-company-id": own})
+    answer = await api_client.get("/dashboard/company", headers=headers(Visitor.ADMIN, street, token) | {"x-company-id": own})
     assert answer.status_code == 404

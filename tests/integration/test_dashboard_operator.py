@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
 
 import asyncpg
+import httpx
 import pytest
 from pydantic import SecretStr
 
@@ -23,9 +23,8 @@ ACTIONS = ("key.create", "key.revoke", "webhook.create")
 
 
 @pytest.fixture
-async def desk(servers: LocalStack) -> AsyncIterator[Desk]:
-    async with desk_of(servers.settings(Role.API)) as desk:
-        yield desk
+def desk(servers: LocalStack, api_client: httpx.AsyncClient) -> Desk:
+    return Desk(api_client, servers.dashboard_token)
 
 
 @pytest.fixture

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any
 
+import httpx
 import pytest
 
-from ops.local.environment import Role
 from ops.seed import Tenant
-from tests.support.desk import NOBODYS, Desk, desk_of
+from tests.support.desk import NOBODYS, Desk
 from tests.support.managing import Database, told
 from tests.support.neighbours import cold_archive
 from tests.support.stack import LocalStack
 
 
 @pytest.fixture
-async def desk(servers: LocalStack) -> AsyncIterator[Desk]:
-    async with desk_of(servers.settings(Role.API)) as desk:
-        yield desk
+def desk(servers: LocalStack, api_client: httpx.AsyncClient) -> Desk:
+    return Desk(api_client, servers.dashboard_token)
 
 
 @pytest.fixture

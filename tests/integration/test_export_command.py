@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,18 +12,16 @@ import httpx
 import pytest
 from typer.testing import CliRunner
 
-from api.app import create_app
 from ops.cli import build
-from ops.local.environment import Role, inherited
 from ops.verify.postgres import Auditor
 from ops.verify.report import Report
 from schemas.event import format_time
 from schemas.topics import Region
 from tests.support.archiving import Archive, archive_of
 from tests.support.chains import SECOND
+from tests.support.commanding import Completed, run_here
 from tests.support.exporting import ARCHIVED, EVENTS, World, lines, world_of
 from tests.support.managing import Database
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
@@ -39,36 +36,20 @@ class Ended(NamedTuple):
 
 
 @pytest.fixture
-async def api(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
-
-
-@pytest.fixture
 async def archive(servers: LocalStack, superuser: Database) -> AsyncIterator[Archive]:
     async with archive_of(servers, superuser) as archive:
         yield archive
 
 
 @pytest.fixture
-async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> World:
-    return await world_of(servers, superuser, api)
+async def world(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> World:
+    return await world_of(servers, superuser, api_client)
 
 
-async def export(world: World, directory: Path, *words: str, key: str | None = None) -> Ended:
-    """Run the command as a process of its own, with the company's key or another one."""
-    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key or ""}
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "ops", "export", *words),
-        env=inherited() | access | {"PYTHONPATH": str(ROOT), "COLUMNS": "500"},
-        cwd=directory,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-    )
-    async with asyncio.timeout(60):
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+async def export(world: World, directory: Path, *words: str, key: str | None = None) -> Completed:
+    """Run the command with the company's key or another one."""
+    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key or "", "COLUMNS": "500"}
+    return await asyncio.to_thread(run_here, directory, ("export", *words), access)
 
 
 async def test_what_was_purged_and_what_is_left_come_out_as_unbroken_chains(world: World, archive: Archive, tmp_path: Path) -> None:

@@ -20,7 +20,6 @@ import pytest
 import zstandard
 from prometheus_client import CollectorRegistry
 
-from api.app import create_app
 from api.exports import source
 from api.exports.archive import Archives, Run
 from api.exports.encoders import Jsonl
@@ -43,14 +42,7 @@ from tests.support.asking import VALUES, make_events
 from tests.support.chains import store
 from tests.support.exporting import ARCHIVED, EVENTS, World, lines, world_of
 from tests.support.managing import Database, told
-from tests.support.serving import served
 from tests.support.stack import LocalStack
-
-
-@pytest.fixture
-async def api(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
 
 
 @pytest.fixture
@@ -60,8 +52,8 @@ async def archive(servers: LocalStack, superuser: Database) -> AsyncIterator[Arc
 
 
 @pytest.fixture
-async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> World:
-    return await world_of(servers, superuser, api)
+async def world(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> World:
+    return await world_of(servers, superuser, api_client)
 
 
 async def test_an_export_is_what_was_stored_byte_for_byte(world: World, superuser: Database) -> None:
@@ -207,9 +199,9 @@ async def test_the_content_is_encoded_as_its_client_wishes(world: World) -> None
         assert (body if coding is None else decode[coding](body)) == expected
 
 
-async def test_more_events_than_rows_are_told_as_truncated(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> None:
+async def test_more_events_than_rows_are_told_as_truncated(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> None:
     """Whether it was the plan or the wish that left some out; and not where there are just as many."""
-    world = await world_of(servers, superuser, api, exportRows=2 * EVENTS)
+    world = await world_of(servers, superuser, api_client, exportRows=2 * EVENTS)
     for limit, expected, truncated in ((None, 2 * EVENTS, False), (2 * EVENTS, 2 * EVENTS, False), (EVENTS + 3, EVENTS + 3, True)):
         export = await world.made(limit=limit)
         assert (await world.get(f"/{export}/download")).content == lines(world.stored()[:expected])
@@ -221,9 +213,9 @@ async def test_more_events_than_rows_are_told_as_truncated(servers: LocalStack, 
     assert ((await world.job(export))["rows"], (await world.job(export))["truncated"]) == (str(2 * EVENTS), True)
 
 
-async def test_filters_let_through_what_the_query_finds(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> None:
+async def test_filters_let_through_what_the_query_finds(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> None:
     """Every filter of the query, alone and together, of a company's key and of a workspace's."""
-    world = await world_of(servers, superuser, api)
+    world = await world_of(servers, superuser, api_client)
     events: list[StoredEvent] = []
     for chain in world.chains:
         made = make_events(chain, 40, random.Random(7))
@@ -240,7 +232,7 @@ async def test_filters_let_through_what_the_query_finds(servers: LocalStack, sup
     for number, filters in enumerate(asked):
         workspace = None if number % 3 else 0
         exported = [orjson.loads(line)["id"] for line in (await world.exported(workspace, filters=filters)).splitlines()]
-        page = await api.get("/v1/events", headers=world.key(workspace), params={**filters, "limit": 200})
+        page = await api_client.get("/v1/events", headers=world.key(workspace), params={**filters, "limit": 200})
         listed = {event["id"] for event in page.json()["data"]}
         if "q" in filters:  # found by the index alone
             exported = [each for each in exported if each in {event.id for event in events}]

@@ -8,24 +8,15 @@ from typing import Any
 import httpx
 import pytest
 
-from api.app import create_app
-from ops.local.environment import Role
 from schemas.event import format_time
 from schemas.plans import PlanName
 from schemas.retention import DAY_MICROS
 from tests.support.archiving import Archive, archive_of
 from tests.support.exporting import ARCHIVED, World, lines, world_of
 from tests.support.managing import Database, told
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 
 SOURCES = ("HOT", "ARCHIVED", "HOT_AND_ARCHIVED")
-
-
-@pytest.fixture
-async def api(servers: LocalStack) -> AsyncIterator[httpx.AsyncClient]:
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
 
 
 @pytest.fixture
@@ -35,8 +26,8 @@ async def archive(servers: LocalStack, superuser: Database) -> AsyncIterator[Arc
 
 
 @pytest.fixture
-async def world(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> World:
-    return await world_of(servers, superuser, api)
+async def world(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> World:
+    return await world_of(servers, superuser, api_client)
 
 
 def _refused(answer: httpx.Response) -> tuple[int, str]:
@@ -45,10 +36,10 @@ def _refused(answer: httpx.Response) -> tuple[int, str]:
 
 @pytest.mark.parametrize(("plan", "rows"), [("FREE", 10_000), ("STARTER", 250_000), ("GROWTH", 1_000_000), ("ENTERPRISE", None)], ids=str)
 async def test_each_plan_has_its_sources_and_rows(
-    servers: LocalStack, superuser: Database, api: httpx.AsyncClient, plan: PlanName, rows: int | None
+    servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient, plan: PlanName, rows: int | None
 ) -> None:
     """And what it does not have is told in the audit, as denied."""
-    world = await world_of(servers, superuser, api, plan=plan)
+    world = await world_of(servers, superuser, api_client, plan=plan)
     for source in SOURCES:
         answer = await world.create(source=source, **world.window)
         if plan == "FREE" and source != "HOT":
@@ -109,9 +100,9 @@ async def test_filters_are_refused_in_the_querys_words(world: World, name: str, 
     assert [(detail["field"], detail["message"]) for detail in ours] == [(f"filters.{name}", detail["message"]) for detail in theirs]
 
 
-async def test_what_no_archive_goes_back_to_is_refused(servers: LocalStack, superuser: Database, api: httpx.AsyncClient) -> None:
+async def test_what_no_archive_goes_back_to_is_refused(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> None:
     """A workspace by its plan's days; the AUDIT workspace, which a company's key has too, for a year at least."""
-    world = await world_of(servers, superuser, api, plan="STARTER")
+    world = await world_of(servers, superuser, api_client, plan="STARTER")
     end = world.window["to"]
     for source in ("ARCHIVED", "HOT_AND_ARCHIVED"):
         for workspace, days in ((0, 180), (None, 365)):

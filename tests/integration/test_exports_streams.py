@@ -29,10 +29,9 @@ SECONDS = 20.0
 
 
 @pytest.fixture
-async def api(servers: LocalStack, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[httpx.AsyncClient]:
+def api(api_client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch) -> httpx.AsyncClient:
     monkeypatch.setattr(download, "BEAT_SECONDS", 0.1)
-    async with served(create_app(servers.settings(Role.API))) as client:
-        yield client
+    return api_client
 
 
 @pytest.fixture

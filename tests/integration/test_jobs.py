@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from uuid import uuid4
@@ -22,11 +20,12 @@ from ops.jobs.ledger import Ledger, Result, Standing
 from ops.jobs.registry import JOBS, Job
 from ops.jobs.scheduler import RegionScheduler, open_job_pool
 from ops.jobs.work import JobFailed, LeaseLost, Run, Work
-from ops.local.environment import Role, inherited, service_environ
+from ops.local.environment import Role, service_environ
 from ops.metrics import Metrics
 from ops.schedule import Schedule
 from ops.settings import Settings
 from schemas.topics import Region
+from tests.support.commanding import Completed, run_here
 from tests.support.keys import FakeClock
 from tests.support.managing import Database, operator, told
 from tests.support.sinking import until
@@ -322,22 +321,19 @@ async def test_time_is_moved_on_demos_alone(servers: LocalStack, settings: Setti
         await owner.close()
 
 
-def _hyrelog(servers: LocalStack, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The command as a process of its own, in the scheduler's role."""
-    environment = inherited() | service_environ(servers.state, Role.SCHEDULER) | {"COLUMNS": "200"}
-    return subprocess.run(
-        [sys.executable, "-m", "ops", *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+def _hyrelog(servers: LocalStack, *arguments: str) -> Completed:
+    """Run the command in the scheduler's role."""
+    return run_here(servers.state.root, arguments, service_environ(servers.state, Role.SCHEDULER) | {"COLUMNS": "200"})
 
 
 def test_the_command_runs_a_job_and_shows_how_it_stands(servers: LocalStack) -> None:
     ran = _hyrelog(servers, "jobs", "run", "archive-verification", "--region", "uk")
-    assert (ran.returncode, ran.stdout) == (0, "UK archive-verification: SUCCEEDED: parts 0, events 0, failed 0\n")
-    shown = json.loads(_hyrelog(servers, "jobs", "--region", "uk", "--json").stdout)
+    assert (ran.code, ran.out) == (0, "UK archive-verification: SUCCEEDED: parts 0, events 0, failed 0\n")
+    shown = json.loads(_hyrelog(servers, "jobs", "--region", "uk", "--json").out)
     (found,) = [each for each in shown if each["name"] == "archive-verification"]
     assert (found["region"], found["lastResult"], found["running"]) == ("UK", "SUCCEEDED", None)
     assert found["nextRunAt"] > found["lastFinishedAt"]
-    table = _hyrelog(servers, "jobs", "--region", "uk").stdout
+    table = _hyrelog(servers, "jobs", "--region", "uk").out
     assert "archive-verification" in table
     assert "succeeded" in table
 
@@ -345,15 +341,15 @@ def test_the_command_runs_a_job_and_shows_how_it_stands(servers: LocalStack) -> 
 def test_several_jobs_are_run_in_the_order_in_which_they_are_named(servers: LocalStack) -> None:
     names = ("purge", "archival")
     ran = _hyrelog(servers, "jobs", "run", *names, "--region", "uk", "--region", "au")
-    assert ran.returncode == 0
-    assert [line.split(":")[0] for line in ran.stdout.splitlines()] == [f"{region} {name}" for name in names for region in ("UK", "AU")]
+    assert ran.code == 0
+    assert [line.split(":")[0] for line in ran.out.splitlines()] == [f"{region} {name}" for name in names for region in ("UK", "AU")]
 
 
 def test_an_unknown_job_is_answered_with_those_that_there_are(servers: LocalStack) -> None:
     refused = _hyrelog(servers, "jobs", "run", "purge", "purgatory")
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert all(name in refused.stderr for name in JOBS)
+    assert (refused.code, refused.out) == (2, "")
+    assert all(name in refused.err for name in JOBS)
 
 
 def test_a_time_without_an_offset_is_none(servers: LocalStack) -> None:
-    assert _hyrelog(servers, "jobs", "run", next(iter(JOBS)), "--as-of", "2026-01-31").returncode == 2
+    assert _hyrelog(servers, "jobs", "run", next(iter(JOBS)), "--as-of", "2026-01-31").code == 2

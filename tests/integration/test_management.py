@@ -74,12 +74,10 @@ class Office:
 
 
 @pytest.fixture
-async def office(servers: LocalStack, superuser: Database) -> AsyncIterator[Office]:
+async def office(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Office:
     tenant = servers.tenant(workspaces=2)
     await bind(superuser, tenant)
-    settings = servers.settings(Role.API)
-    async with served(create_app(settings)) as client:
-        yield Office(client, tenant, superuser, settings)
+    return Office(api_client, tenant, superuser, servers.settings(Role.API))
 
 
 async def test_a_key_that_is_made_works_and_is_audited(office: Office) -> None:

@@ -8,7 +8,6 @@ import secrets as entropy
 import signal
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 from uuid import UUID, uuid4
@@ -23,6 +22,7 @@ from ops.seed import Tenant
 from ops.settings import Settings
 from schemas.topics import REGIONS, Region
 from schemas.webhooks import make_secret
+from tests.support.commanding import Completed, run_here
 from tests.support.managing import Database
 from tests.support.sinking import until
 from tests.support.stack import LocalStack
@@ -123,16 +123,8 @@ async def command(servers: LocalStack, *arguments: str) -> asyncio.subprocess.Pr
     return await asyncio.create_subprocess_exec(*asked, env=environment, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT)
 
 
-@dataclass(frozen=True)
-class Told:
-    exit_code: int | None
-    output: str
-
-
-async def run(servers: LocalStack) -> Told:
-    process = await command(servers)
-    output, _ = await process.communicate()
-    return Told(process.returncode, output.decode())
+async def run(servers: LocalStack) -> Completed:
+    return await asyncio.to_thread(run_here, servers.state.root, ("rekey",), environ(servers))
 
 
 async def waits_for_a_lock(superuser: Database) -> bool:
@@ -150,7 +142,7 @@ async def test_every_secret_is_sealed_anew(servers: LocalStack, webhooks: Webhoo
     current = await webhooks.add(NEW, NEW)
     before = await superuser.fetchrow("SELECT * FROM webhook WHERE id = $1", current)
     told = await run(servers)
-    assert told.exit_code == 0, told.output
+    assert told.code == 0, told.output
     assert "US: the secrets of 4 webhooks were sealed anew" in told.output
     assert "can be unset" in told.output
     assert await webhooks.opened(NEW) == webhooks.secrets
@@ -181,7 +173,7 @@ async def test_a_secret_under_a_key_that_is_lost_is_named(servers: LocalStack, w
     for _ in range(3):
         await webhooks.add(OLD)
     told = await run(servers)
-    assert told.exit_code == 1
+    assert told.code == 1
     assert "US: the secrets of 3 webhooks were sealed anew" in told.output
     assert all(f"webhook {each} still has" in told.output for each in lost)
     assert await webhooks.opened(NEW, OLD, LOST) == webhooks.secrets
@@ -232,6 +224,6 @@ async def test_data_keys_are_wrapped_anew_and_stay_the_same(servers: LocalStack,
     wrapped = {row[0]: row[1] for row in await superuser.fetch("SELECT company_id, wrapped FROM company_data_key")}
     assert "US: the data keys of 1 companies were sealed anew" in told.output
     assert sealer(NEW).open(wrapped[company], str(company)) == data_key
-    assert told.exit_code == 1
+    assert told.code == 1
     assert f"company {lost} still has a secret under another key" in told.output
     await superuser.execute("DELETE FROM company_data_key")

@@ -13,7 +13,6 @@ import asyncpg
 import httpx
 import pytest
 
-from api.app import create_app
 from ops.clock import SystemClock
 from ops.db import load_queries, open_pool, tenant_transaction
 from ops.jobs import cold
@@ -31,7 +30,6 @@ from schemas.topics import Region
 from tests.support.archiving import Archive, archive_of, mark
 from tests.support.exporting import ARCHIVED, World, lines, world_of
 from tests.support.restoring import ANN, OLGA, Time
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 from tests.support.working import working
 
@@ -93,11 +91,10 @@ class Scene:
 
 
 @pytest.fixture
-async def scene(servers: LocalStack, superuser: asyncpg.Connection[asyncpg.Record]) -> AsyncIterator[Scene]:
+async def scene(servers: LocalStack, superuser: asyncpg.Connection[asyncpg.Record], api_client: httpx.AsyncClient) -> AsyncIterator[Scene]:
     async with AsyncExitStack() as exits:
-        api: httpx.AsyncClient = await exits.enter_async_context(served(create_app(servers.settings(Role.API))))
         archive = await exits.enter_async_context(archive_of(servers, superuser))
-        world = await world_of(servers, superuser, api)
+        world = await world_of(servers, superuser, api_client)
         time = Time(SystemClock().micros())
         archive.objects = ObjectStore.of(servers.settings(Role.ARCHIVER), REGION, time)
         part_id = await mark(superuser, world.stored(0, ARCHIVED), day=date(2026, 1, 1), cold_after_days=COLD_AFTER)

@@ -13,6 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
+import pytest_asyncio
 from fastapi import FastAPI
 from fastapi.routing import iter_route_contexts
 from prometheus_client import CollectorRegistry
@@ -209,7 +210,7 @@ class Apps:
         return [self.api, self.ingest] if template in ("/health", "/ready", "/internal/health", "/internal/metrics") else [self.api]
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(scope="module")
 async def apps(servers: LocalStack) -> AsyncIterator[Apps]:
     async with AsyncExitStack() as exits:
         settings = servers.settings(Role.API).model_copy(update={"tail_lifetime_seconds": TAIL_SECONDS})

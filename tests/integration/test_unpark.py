@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import sys
 from collections.abc import AsyncIterator
 from typing import TypeAlias
 
@@ -15,6 +13,7 @@ from ops.kafka import describe
 from ops.local.environment import Role, service_environ
 from ops.unpark import NotParked, release
 from schemas.topics import Region, ingest_topic
+from tests.support.commanding import run_here
 from tests.support.stack import LocalStack
 
 Database: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -48,11 +47,9 @@ async def test_all_that_are_parked_go_on_by_one_decision(servers: LocalStack, su
     """With a reason, and each from where it is by default."""
 
     async def run(*words: str) -> tuple[int, str]:
-        environ = {**os.environ, **service_environ(servers.state, Role.OWNER)}
-        asked = [sys.executable, "-m", "ops", "unpark", "--region", "us", "--all", *words]
-        process = await asyncio.create_subprocess_exec(*asked, env=environ, stdout=asyncio.subprocess.PIPE)
-        said, _ = await process.communicate()
-        return process.returncode or 0, said.decode()
+        asked = ("unpark", "--region", "us", "--all", *words)
+        done = await asyncio.to_thread(run_here, servers.state.root, asked, service_environ(servers.state, Role.OWNER))
+        return done.code, done.out
 
     for refused in ((), ("--reason", " "), ("--reason", "why", "--partition", "7"), ("--reason", "why", "--from-offset", "0")):
         assert await run(*refused) == (2, "")

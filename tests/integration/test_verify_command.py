@@ -3,26 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import asyncpg
 import pytest
 
 from ops.db import use_micros
-from ops.local.environment import Role, inherited, service_environ
+from ops.local.environment import Role, service_environ
 from schemas.topics import Region
 from tests.support.chains import Chain, store
+from tests.support.commanding import Completed, run_here
 from tests.support.stack import LocalStack
 
 
-def verify(servers: LocalStack, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
-    """Run the command as a process of its own, in the auditor's role."""
-    environment = inherited() | service_environ(servers.state, Role.AUDITOR) | environ
-    return subprocess.run(
-        [sys.executable, "-m", "ops", "verify", *arguments], env=environment, capture_output=True, text=True, timeout=60, check=False
-    )
+def verify(servers: LocalStack, *arguments: str, **environ: str) -> Completed:
+    """Run the command in the auditor's role."""
+    return run_here(servers.state.root, ("verify", *arguments), service_environ(servers.state, Role.AUDITOR) | environ)
 
 
 async def execute(servers: LocalStack, sql: str, chain: Chain | None = None) -> None:
@@ -47,35 +43,35 @@ def chain(servers: LocalStack) -> Iterator[Chain]:
 
 def test_whole_chains_exit_with_0_and_are_counted(servers: LocalStack, chain: Chain) -> None:
     done = verify(servers, "--region", "UK")
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("UK: 3 events of 1 workspaces in ")
-    assert done.stdout.endswith(": intact\n")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("UK: 3 events of 1 workspaces in ")
+    assert done.out.endswith(": intact\n")
 
 
 def test_a_broken_chain_exits_with_1_and_is_named(servers: LocalStack, chain: Chain) -> None:
     asyncio.run(execute(servers, "UPDATE events SET action = 'forged' WHERE seq = 2"))
     done = verify(servers, "--workspace", chain.workspace_id)
-    assert done.returncode == 1
-    assert f"workspace {chain.workspace_id} seq 2 hash: " in done.stderr
-    assert "NOT intact" in done.stdout
+    assert done.code == 1
+    assert f"workspace {chain.workspace_id} seq 2 hash: " in done.err
+    assert "NOT intact" in done.out
 
 
 def test_without_a_database_it_exits_with_2_and_never_says_intact(servers: LocalStack) -> None:
     done = verify(servers, "--region", "AU", DATABASE_URL_AU="postgresql://x@127.0.0.1:1/x")
-    assert done.returncode == 2
-    assert "AU: can't tell" in done.stderr
-    assert "intact" not in done.stdout
+    assert done.code == 2
+    assert "AU: can't tell" in done.err
+    assert "intact" not in done.out
 
 
 def test_a_workspace_without_a_chain_is_no_yes(servers: LocalStack) -> None:
     done = verify(servers, "--workspace", "0190a000-0000-7000-8000-00000000000a")
-    assert (done.returncode, done.stdout) == (3, "")
-    assert "has no chain here" in done.stderr
+    assert (done.code, done.out) == (3, "")
+    assert "has no chain here" in done.err
 
 
 def test_the_topic_is_walked_when_asked(servers: LocalStack) -> None:
     done = verify(servers, "--region", "AU", "--topic")
-    assert (done.returncode, done.stdout[: len("AU: 0 events of 0 workspaces, 0 repeats")]) == (
+    assert (done.code, done.out[: len("AU: 0 events of 0 workspaces, 0 repeats")]) == (
         0,
         "AU: 0 events of 0 workspaces, 0 repeats",
     )

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
-from api.app import create_app
 from api.webhooks import deliveries, replays
 from ops.clock import SystemClock
 from ops.local.environment import Role
@@ -18,7 +17,6 @@ from schemas.webhooks import State, delivery_id
 from tests.support import searching
 from tests.support.chains import BASE_TIME, SECOND
 from tests.support.managing import Database, bind
-from tests.support.serving import served
 from tests.support.stack import LocalStack
 from tests.support.webhooks import Desk, attempted, due, nobodys
 
@@ -26,13 +24,11 @@ NOW = SystemClock().micros()
 
 
 @pytest.fixture
-async def desk(servers: LocalStack, superuser: Database) -> AsyncIterator[Desk]:
+async def desk(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Desk:
     tenant = servers.tenant(workspaces=2)
     await bind(superuser, tenant)
     await superuser.execute("SELECT webhook_days(30)")
-    settings = servers.settings(Role.API)
-    async with served(create_app(settings)) as client:
-        yield Desk(client, tenant, superuser, settings)
+    return Desk(api_client, tenant, superuser, servers.settings(Role.API))
 
 
 async def listed(desk: Desk, webhook: str, query: str = "", *, limit: int = 200) -> list[dict[str, Any]]:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
+import httpx
 import pytest
 
 from api.app import create_app
@@ -24,12 +24,10 @@ DAY = 24 * 3600 * 1_000_000
 
 
 @pytest.fixture
-async def desk(servers: LocalStack, superuser: Database) -> AsyncIterator[Desk]:
+async def desk(servers: LocalStack, superuser: Database, api_client: httpx.AsyncClient) -> Desk:
     tenant = servers.tenant(workspaces=2)
     await bind(superuser, tenant)
-    settings = servers.settings(Role.API)
-    async with served(create_app(settings)) as client:
-        yield Desk(client, tenant, superuser, settings)
+    return Desk(api_client, tenant, superuser, servers.settings(Role.API))
 
 
 async def test_an_endpoint_is_told_with_its_secret_once(desk: Desk) -> None:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 from uuid import UUID, uuid4
 
 import typer
@@ -38,6 +41,28 @@ def _walk(command: Any, words: tuple[str, ...]) -> Iterator[tuple[str, Any]]:
 def invoke(app: typer.Typer, words: tuple[object, ...], environ: Mapping[str, str]) -> Result:
     """Type a command."""
     return CliRunner().invoke(app, [str(word) for word in words], env=dict(environ))
+
+
+class Completed(NamedTuple):
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def output(self) -> str:
+        """Both streams."""
+        return self.out + self.err
+
+
+def run_here(directory: Path, words: tuple[object, ...], environ: Mapping[str, str]) -> Completed:
+    """Run a command in this process, where everything is imported already: in that directory, with nothing else in its environment."""
+    kept = {"PATH", "HOME", "LANG", "VIRTUAL_ENV", *environ}
+    removed = dict.fromkeys(os.environ.keys() - kept)
+    with contextlib.chdir(directory):
+        done = CliRunner().invoke(build(), [str(word) for word in words], env={**removed, **environ})
+    return Completed(done.exit_code, done.stdout, done.stderr)
 
 
 @dataclass

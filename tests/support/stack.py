@@ -22,6 +22,7 @@ from ops.tenancy.registry import Registry
 from ops.tenancy.terms import random_entropy
 from schemas.plans import PlanName
 from schemas.topics import Region
+from tests.support import cluster_template
 from tests.support.containers import servers_in_containers
 
 UNLIMITED: Mapping[str, Any] = MappingProxyType({"requestsPerMinute": None, "eventsPerMinute": None})
@@ -96,9 +97,10 @@ def create_tenant(
 
 
 @contextmanager
-def running_stack(*, workers: int = 1, only: tuple[str, ...] = ()) -> Iterator[LocalStack]:
-    """A stack in a directory of its own, on free ports, unsupervised; deleted at the end.
+def running_stack(*, workers: int = 1, only: tuple[str, ...] = (), migrated: bool = True) -> Iterator[LocalStack]:
+    """Start a stack in a directory of its own, on free ports, unsupervised; delete it at the end.
 
+    Its databases are a copy of the template, or with ``migrated=False`` made by the stack itself.
     ``HYRELOG_TEST_BACKEND=testcontainers`` takes Kafka, PostgreSQL and the S3 store from Docker instead.
     """
     # Not pytest's tmp_path: PostgreSQL, run as another user when we are root, must be able to get there.
@@ -107,12 +109,14 @@ def running_stack(*, workers: int = 1, only: tuple[str, ...] = ()) -> Iterator[L
         stack = Stack(state, workers=workers, supervise=False)
         with ExitStack() as servers:
             servers.callback(stack.destroy)
-            _bring_up(stack, only, servers)
+            _bring_up(stack, only, servers, migrated=migrated)
             yield LocalStack(stack)
 
 
-def _bring_up(stack: Stack, only: tuple[str, ...], servers: ExitStack) -> None:
+def _bring_up(stack: Stack, only: tuple[str, ...], servers: ExitStack, *, migrated: bool) -> None:
     if os.environ.get("HYRELOG_TEST_BACKEND") != "testcontainers":
+        if migrated:
+            cluster_template.copy_into(stack.state)
         stack.up(only)
         return
     containers: AbstractContextManager[object] = servers_in_containers(stack.state)

@@ -1,4 +1,4 @@
-"""``hyrelog export`` as it is used: in a process of its own, killed and run again."""
+"""``hyrelog export``: what it prints and exits with; where it is killed or interrupted, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 from typer.testing import CliRunner
@@ -17,6 +16,7 @@ from typer.testing import CliRunner
 from ops.cli import build
 from schemas.keys import Scope, make_key
 from schemas.topics import Region
+from tests.support.commanding import Completed, run_here
 from tests.support.export_server import ExportServer, Serving, export_server_of, problem, serving
 from tests.unit.ops.export.test_fetch import LINES
 
@@ -24,22 +24,13 @@ KEY = make_key(Region.US, Scope.WORKSPACE, bytes(24))
 ROOT = Path(__file__).parents[4]
 
 
-class Ended(NamedTuple):
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
-
-
 @asynccontextmanager
 async def command(directory: Path, server: ExportServer, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
     """The command, with nothing in its environment that it was not given."""
     names = {"PATH", "HOME", "LANG", "VIRTUAL_ENV"} & os.environ.keys()
-    access = {"HYRELOG_URL": server.url, "HYRELOG_WORKSPACE_KEY": KEY, "PYTHONPATH": str(ROOT), "COLUMNS": "500"}
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "ops", "export", *words),
-        env={name: os.environ[name] for name in names} | access,
+        env={name: os.environ[name] for name in names} | access(server) | {"PYTHONPATH": str(ROOT)},
         cwd=directory,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
@@ -53,11 +44,12 @@ async def command(directory: Path, server: ExportServer, *words: str) -> AsyncIt
             await process.wait()
 
 
-async def ended(directory: Path, server: ExportServer, *words: str) -> Ended:
-    async with command(directory, server, *words) as process:
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+async def ended(directory: Path, server: ExportServer, *words: str) -> Completed:
+    return await asyncio.to_thread(run_here, directory, ("export", *words), access(server))
+
+
+def access(server: ExportServer) -> dict[str, str]:
+    return {"HYRELOG_URL": server.url, "HYRELOG_WORKSPACE_KEY": KEY, "COLUMNS": "500"}
 
 
 async def test_killed_and_run_again_it_goes_on_where_it_ended(tmp_path: Path) -> None:
@@ -129,7 +121,7 @@ async def test_it_verifies_what_it_got_when_it_is_told_to(tmp_path: Path) -> Non
 async def test_a_refusal_is_one_sentence(tmp_path: Path) -> None:
     async with serving(export_server_of(LINES)) as server:
         server.creations = [problem(403, "The plan FREE exports HOT alone.")]
-        assert await ended(tmp_path, server, "-o", "x") == Ended(1, "", "hyrelog: 403 Forbidden: The plan FREE exports HOT alone.\n")
+        assert await ended(tmp_path, server, "-o", "x") == Completed(1, "", "hyrelog: 403 Forbidden: The plan FREE exports HOT alone.\n")
 
 
 async def test_a_file_that_is_there_is_replaced_only_by_force(tmp_path: Path) -> None:

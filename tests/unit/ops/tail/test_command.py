@@ -1,4 +1,4 @@
-"""``hyrelog tail`` as it is used: in a process of its own, with its output in a pipe."""
+"""``hyrelog tail``: what it prints and exits with; where signals and pipes are concerned, in a process of its own."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import orjson
 import pytest
@@ -20,18 +19,11 @@ from ops.cli import build
 from ops.client import KEYS
 from schemas.keys import Scope, make_key
 from schemas.topics import Region
+from tests.support.commanding import Completed, run_here
 from tests.support.sse import Connection, SseServer, frame, problem, sse_server
 
 KEY = make_key(Region.US, Scope.WORKSPACE, bytes(24))
 ROOT = Path(__file__).parents[4]
-
-
-class Ended(NamedTuple):
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @asynccontextmanager
@@ -58,11 +50,8 @@ async def command(directory: Path, *words: str, **environ: str) -> AsyncIterator
             await process.wait()
 
 
-async def ended(directory: Path, *words: str, **environ: str) -> Ended:
-    async with command(directory, *words, **environ) as process:
-        out, err = await process.communicate()
-    assert process.returncode is not None
-    return Ended(process.returncode, out.decode(), err.decode())
+async def ended(directory: Path, *words: str, **environ: str) -> Completed:
+    return await asyncio.to_thread(run_here, directory, ("tail", *words), environ)
 
 
 def unboxed(text: str) -> str:
@@ -92,8 +81,8 @@ async def test_the_file_remembers_the_position_from_run_to_run(tmp_path: Path) -
     words = ("--json", "--resume", "position", "--since", "2026-01-01T00:00:00Z")
     async with sse_server(*script) as server:
         first, second = [await ended(tmp_path, *words, **access(server)) for _ in range(2)]
-        assert first == Ended(1, '{"seq":1}\n{"seq":2}\n', "hyrelog: 401 Unauthorized: Unknown key\n")
-        assert second == Ended(1, "", "hyrelog: 401 Unauthorized: Unknown key\n")
+        assert first == Completed(1, '{"seq":1}\n{"seq":2}\n', "hyrelog: 401 Unauthorized: Unknown key\n")
+        assert second == Completed(1, "", "hyrelog: 401 Unauthorized: Unknown key\n")
         assert (tmp_path / "position").read_text() == "p2\n"
         assert [(query.get("since"), headers.get("last-event-id")) for query, headers in server.asked] == [
             ("2026-01-01T00:00:00Z", None),
@@ -111,7 +100,7 @@ async def test_it_ends_after_as_many_events_as_were_asked_for(tmp_path: Path) ->
         words = ("--json", "--resume", "position", "--limit")
         first = await ended(tmp_path, *words, "2", **access(server))
         assert (first.code, first.out) == (0, '{"seq":1}\n{"seq":3}\n')
-        assert await ended(tmp_path, *words, "1", **access(server)) == Ended(0, '{"seq":4}\n', "")
+        assert await ended(tmp_path, *words, "1", **access(server)) == Completed(0, '{"seq":4}\n', "")
         assert [headers.get("last-event-id") for _, headers in server.asked] == [None, "p3"]
 
 
@@ -148,7 +137,7 @@ async def test_every_filter_of_a_tail_can_be_given(tmp_path: Path) -> None:
 @pytest.mark.parametrize("sent", [frame("p", b"\x1b[2J"), frame("p", b"1"), frame("p", b"[]", event="gap")])
 async def test_what_is_no_event_is_not_shown(tmp_path: Path, sent: bytes) -> None:
     async with sse_server(Connection(sent)) as server:
-        assert await ended(tmp_path, **access(server)) == Ended(1, "", "hyrelog: what the server sends is no event of HyreLog's\n")
+        assert await ended(tmp_path, **access(server)) == Completed(1, "", "hyrelog: what the server sends is no event of HyreLog's\n")
 
 
 async def test_the_local_stack_is_tailed_when_nothing_else_is_said(tmp_path: Path) -> None:

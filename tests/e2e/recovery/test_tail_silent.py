@@ -12,19 +12,12 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.support.stack import LocalStack, running_stack
+from tests.support.stack import LocalStack
 from tests.support.tailed import Site
 from tests.support.tailing import PATH
 
 STOPS_WITHIN = 12
 """Seconds: streams have five, and the server must not wait until its patience of 20 ends."""
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack of its own: its gateway is stopped."""
-    with running_stack() as running:
-        yield running
 
 
 @pytest.fixture

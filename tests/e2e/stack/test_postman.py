@@ -18,7 +18,7 @@ from tests.support.managing import bind
 from tests.support.neighbours import archived
 from tests.support.stack import LocalStack
 
-COLLECTION = Path(__file__).parents[2] / "ops" / "docs" / "hyrelog.postman_collection.json"
+COLLECTION = Path(__file__).parents[3] / "ops" / "docs" / "hyrelog.postman_collection.json"
 
 
 @pytest.fixture

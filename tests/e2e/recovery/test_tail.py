@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -13,18 +13,11 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.support.stack import LocalStack, running_stack
+from tests.support.stack import LocalStack
 from tests.support.tailed import Site, bearer
 from tests.support.tailing import Connection, Cut, asking, tailing
 
 CUTS = 50
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """A stack of its own: its gateway is killed, its broker stopped."""
-    with running_stack() as running:
-        yield running
 
 
 @pytest.fixture

@@ -113,9 +113,9 @@ async def test_a_key_is_a_workspace_s_own(stack: LocalStack, database: asyncpg.C
         assert await settled(database, keyed.workspace, [event_id]) == {event_id: event_id}
 
 
-async def test_keys_are_looked_up_in_their_index_however_small_the_table_looks(servers: LocalStack) -> None:
+async def test_keys_are_looked_up_in_their_index_however_small_the_table_looks(stack: LocalStack) -> None:
     """A plan that was made for an empty table is kept while it grows."""
-    _, pools = await open_store(servers.settings(Role.STREAMS).database_url(Region.US), Region.US, 1)
+    _, pools = await open_store(stack.settings(Role.STREAMS).database_url(Region.US), Region.US, 1)
     try:
         async with pools[0].acquire() as connection:
             statement = await connection.prepare(load_queries("streams")["settled_keys"])

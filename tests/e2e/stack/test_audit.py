@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -13,10 +11,11 @@ import asyncpg
 import httpx
 import pytest
 
-from ops.local.environment import Role, inherited, service_environ
+from ops.local.environment import Role, service_environ
 from ops.local.process import wait_for
 from ops.seed import Tenant
 from schemas.topics import Region
+from tests.support.commanding import run_here
 from tests.support.managing import audit_workspace, bind
 from tests.support.stack import LocalStack
 
@@ -82,11 +81,10 @@ def test_actions_and_refusals_are_read_queried_and_verified_like_any_event(compa
     assert entries[0]["context"]["ipAddress"] == "127.0.0.1"
     assert company.get(f"/v1/workspaces/{company.audit}/chain").json()["seq"] == 4
     assert company.get(f"/v1/events/{entries[0]['id']}").json()["verification"]["v"] == 1
-    environ = inherited() | service_environ(stack.state, Role.AUDITOR)
-    command = [sys.executable, "-m", "ops", "verify", "--region", company.tenant.region, "--workspace", company.audit]
-    done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=60, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith(f"{company.tenant.region}: 4 events of 1 workspaces")
+    words = ("verify", "--region", company.tenant.region, "--workspace", company.audit)
+    done = run_here(stack.state.root, words, service_environ(stack.state, Role.AUDITOR))
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith(f"{company.tenant.region}: 4 events of 1 workspaces")
 
 
 def test_only_the_company_key_sees_the_audit(company: Company, stack: LocalStack) -> None:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
 
 import pytest
 
 from tests.support.commands import ROOT, Shell, stack_environ, walk
-from tests.support.stack import LocalStack, running_stack
+from tests.support.stack import LocalStack
 
 pytestmark = [
     pytest.mark.skipif(os.environ.get("HYRELOG_TEST_BACKEND") == "testcontainers", reason="the tour is of the embedded stack"),
@@ -17,15 +16,6 @@ pytestmark = [
 ]
 
 PAGE = ROOT / "ops/docs/tour.md"
-
-
-@pytest.fixture(scope="module")
-def stack() -> Iterator[LocalStack]:
-    """One whose Glacier takes a second."""
-    with pytest.MonkeyPatch.context() as patch:  # other stacks are not to inherit it
-        patch.setenv("RESTORE_SIMULATED_SECONDS", "1")
-        with running_stack() as running:
-            yield running
 
 
 def test_the_tour(stack: LocalStack) -> None:

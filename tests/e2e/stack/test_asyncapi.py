@@ -23,7 +23,7 @@ from tests.support import node
 from tests.support.posting import Producer
 from tests.support.stack import LocalStack
 
-FILE = Path(__file__).parents[2] / "ops" / "docs" / "asyncapi.yaml"
+FILE = Path(__file__).parents[3] / "ops" / "docs" / "asyncapi.yaml"
 REJECTED_SECONDS = 30.0
 Json = dict[str, Any]
 

@@ -80,8 +80,7 @@ class Aftermath:
 
 
 @pytest.fixture(scope="module")
-def aftermath(traced_stack: tuple[LocalStack, Collector]) -> Aftermath:
-    stack, collector = traced_stack
+def aftermath(stack: LocalStack, collector: Collector) -> Aftermath:
     planted = Planted()
     with httpx.Client(base_url=stack.base_url, verify=False, timeout=40) as client:
         producer = Producer(stack, client)
@@ -166,10 +165,11 @@ def _odd(stack: LocalStack, producer: Producer, planted: Planted) -> None:
             await sender.send_and_wait(ingest_topic(Region.US), value, partition=partition)
         await sender.stop()
 
-    asyncio.run(put())
     with psycopg.connect(stack.superuser_url(), autocommit=True) as connection:
         reasons = "SELECT reason FROM rejected WHERE reason IN ('UNDECODABLE', 'NOT_STORABLE')"
-        assert wait_for(lambda: len(connection.execute(reasons).fetchall()) == len(values), PATIENCE)
+        before = len(connection.execute(reasons).fetchall())
+        asyncio.run(put())
+        assert wait_for(lambda: len(connection.execute(reasons).fetchall()) == before + len(values), PATIENCE)
 
 
 def _refused(producer: Producer, planted: Planted) -> bytes:

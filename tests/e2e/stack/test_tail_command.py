@@ -14,9 +14,9 @@ import httpx
 import orjson
 
 from tests.support.posting import Producer
-from tests.support.stack import running_stack
+from tests.support.stack import LocalStack
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 @contextmanager
@@ -38,8 +38,8 @@ def told(process: subprocess.Popen[bytes], count: int) -> list[int]:
     return [orjson.loads(process.stdout.readline())["seq"] for _ in range(count)]
 
 
-def test_a_tail_is_followed_left_and_taken_up_again(tmp_path: Path) -> None:
-    with running_stack() as stack, httpx.Client(base_url=stack.base_url, timeout=35) as client:
+def test_a_tail_is_followed_left_and_taken_up_again(stack: LocalStack, tmp_path: Path) -> None:
+    with httpx.Client(base_url=stack.base_url, timeout=35) as client:
         producer = Producer(stack, client)
         key, company = producer.workspace.key or "", producer.tenant.key or ""
         for _ in range(3):

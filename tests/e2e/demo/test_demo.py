@@ -21,7 +21,7 @@ pytestmark = [
     pytest.mark.timeout(600),  # a first run on a machine builds the S3 store
 ]
 
-_ROOT = Path(__file__).parents[2]
+_ROOT = Path(__file__).parents[3]
 _STEPS = ["Accepted", "Stored", "Verified", "Announced"]
 _HYRELOG = f"{sys.executable} -m ops"
 

@@ -32,7 +32,7 @@ from ops.seed import Tenant
 from schemas.keys import key_prefix
 from schemas.topics import Region, ingest_topic
 from tests.support.commands import ROOT, Block, Shell, stack_environ, walk
-from tests.support.stack import LocalStack, running_stack
+from tests.support.stack import LocalStack
 
 pytestmark = pytest.mark.skipif(
     os.environ.get("HYRELOG_TEST_BACKEND") == "testcontainers", reason="the runbooks start and stop the parts of the embedded stack"
@@ -109,8 +109,8 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def world() -> Iterator[World]:
-    with running_stack() as stack, tempfile.TemporaryDirectory() as backups:
+def world(stack: LocalStack) -> Iterator[World]:
+    with tempfile.TemporaryDirectory() as backups:
         environ = stack_environ(stack.state, binaries())
         try:
             with Shell(environ) as shell:

@@ -1,0 +1,73 @@
+"""``make test``: run pytest and hold the whole run to a budget of CPU time.
+
+Wall time tells how busy a machine is; CPU time tells what the suite costs. Counted is every process that the run started,
+also those that outlived their parent: on Linux such orphans are handed to this process, which collects them.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+
+import psutil
+
+BUDGET_CPU_SECONDS = 1_440
+"""Twelve minutes on two cores."""
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run pytest with these arguments. Returns its exit code, or 1 when the run was over budget or left processes behind."""
+    _adopt_orphans()
+    # A handler of our own, however trivial: Ctrl-C is pytest's to handle, and a child does not inherit it as ignored.
+    signal.signal(signal.SIGINT, lambda *_: None)
+    pytest = subprocess.Popen([sys.executable, "-m", "pytest", *arguments])
+    code, spent = _wait_for(pytest.pid)
+    left = _end_orphans()
+    spent += _collect_orphans()
+    print(f"CPU time: {spent:,.0f} s of {BUDGET_CPU_SECONDS:,} s")
+    if left:
+        print(f"Left running: {', '.join(left)}")
+    return code or int(spent > BUDGET_CPU_SECONDS or bool(left))
+
+
+def _adopt_orphans() -> None:
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def _wait_for(pid: int) -> tuple[int, float]:
+    """Collect every child until that one has ended. Its exit code, and the CPU seconds of all."""
+    spent = 0.0
+    while True:
+        ended, status, usage = os.wait4(-1, 0)
+        spent += usage.ru_utime + usage.ru_stime
+        if ended == pid:
+            return os.waitstatus_to_exitcode(status), spent
+
+
+def _collect_orphans() -> float:
+    spent = 0.0
+    with contextlib.suppress(ChildProcessError):  # none is left
+        while True:
+            _, _, usage = os.wait4(-1, 0)
+            spent += usage.ru_utime + usage.ru_stime
+    return spent
+
+
+def _end_orphans() -> list[str]:
+    orphans = psutil.Process().children(recursive=True)
+    running = [process for process in orphans if process.status() != psutil.STATUS_ZOMBIE]
+    names = [f"{' '.join(process.cmdline()[:4])} ({process.pid})" for process in running]
+    for process in running:
+        process.kill()
+    return names
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
