@@ -9,5 +9,6 @@ SELECT company_id, id FROM workspace WHERE company_id = $1 AND kind = 'AUDIT'
 SELECT company_id, workspace_id FROM operator_audit_workspace()
 
 -- name: insert_entry
--- An entry on its way into the pipeline, in the transaction of the action it tells of.
-INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES ($1, $2, $3, $4)
+-- An entry on its way into the pipeline, in the transaction of the action it tells of; relays hear of it when that commits.
+WITH entry AS (INSERT INTO audit_outbox (event_id, company_id, workspace_id, record) VALUES ($1, $2, $3, $4) RETURNING 1)
+SELECT pg_notify('audit_outbox', '') FROM entry

@@ -19,6 +19,7 @@ from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
 from aiokafka.protocol.types import Boolean, CompactArray, CompactString, Int16, Int32, Schema, TaggedFields
 
+from ops.long_poll import LongPoll
 from ops.settings import Settings
 from schemas import topics
 from schemas.topics import Region
@@ -30,6 +31,8 @@ MAX_RECORD_BYTES = 16 << 20
 _BATCH_BYTES = 1 << 20
 _TOPIC_PARTITION_BYTES, _TOPIC_FETCH_BYTES = 1 << 20, 8 << 20
 _TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 500
+FETCHER_MS = 2_000
+"""How often aiokafka's fetcher looks around while none of what it waits for has happened."""
 _REQUEST_TIMEOUT_MS = 10_000
 
 
@@ -216,7 +219,9 @@ class TopicReader:
             fetch_max_wait_ms=_TOPIC_FETCH_WAIT_MS,
             max_partition_fetch_bytes=_TOPIC_PARTITION_BYTES,
             fetch_max_bytes=_TOPIC_FETCH_BYTES,
+            consumer_timeout_ms=FETCHER_MS,
         )
+        LongPoll(self._consumer)
 
     async def start(self) -> None:
         """Connect. What comes to the topic from now on will be read. Raises ``KafkaError``, ``TopicMismatch`` without a topic."""

@@ -87,6 +87,7 @@ class Publisher:
         self._producer: AIOKafkaProducer | None = None
         self._lanes: dict[tuple[str, int], _Lane] = {}
         self._stuck = asyncio.Event()
+        self._submitted = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self.unacked_bytes = 0
         self._last_ack = 0.0
@@ -134,6 +135,7 @@ class Publisher:
         if lane is None:
             lane = self._lanes[topic, partition] = _Lane(self, topic, partition)
         lane.add(entry)
+        self._submitted.set()
         return entry.done
 
     async def publish(self, topic: str, partition: int, records: list[Record]) -> None:
@@ -209,6 +211,10 @@ class Publisher:
     async def _sweep(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
+            if not any(lane.entries() for lane in self._lanes.values()):
+                self._submitted.clear()
+                await self._submitted.wait()
+                self._last_ack = max(self._last_ack, loop.time() - self._ack_timeout)
             await asyncio.sleep(_SWEEP_SECONDS)
             now = loop.time()
             waiting = False

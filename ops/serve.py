@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
@@ -10,6 +11,7 @@ import socket
 import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping
 from contextlib import asynccontextmanager
+from types import FrameType
 from typing import Any
 
 import uvicorn
@@ -25,6 +27,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 _BACKLOG = 2048
 _SHUTDOWN_SECONDS = 20
+_DATE_SECONDS = 1.0
 
 
 ABORT = "hyrelog.abort"
@@ -37,7 +40,32 @@ class _Protocol(HttpToolsProtocol):
         self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
 
-class _Server(uvicorn.Server):
+class _CalmServer(uvicorn.Server):
+    """Stock: looks ten times a second whether it has to end, which costs an idle process 1.5 ms of CPU each second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self._ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Until it has to end. The header ``Date`` is made anew each second."""
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_DATE_SECONDS):
+                    await self._ending.wait()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal has come."""
+        super().handle_exit(sig, frame)
+        asyncio.get_running_loop().call_soon_threadsafe(self._ending.set)
+
+    def end(self) -> None:
+        """Begin to shut down."""
+        self.should_exit = True
+        self._ending.set()
+
+
+class _Server(_CalmServer):
     """Says when it stops before it waits for the requests under way: streams have no end of their own."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
@@ -83,12 +111,12 @@ async def serving(app: App, *, host: str, port: int) -> AsyncIterator[None]:
     Raises the process's limit of files too, as ``serve`` does: its work may need more of them than its server.
     """
     _raise_file_limit()
-    server = uvicorn.Server(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
+    server = _CalmServer(uvicorn.Config(app, host=host, port=port, log_config=None, access_log=False))
     task = asyncio.create_task(server._serve())  # `serve` would take over the signal handlers
     try:
         yield
     finally:
-        server.should_exit = True
+        server.end()
         await asyncio.gather(task, return_exceptions=True)
 
 

@@ -6,7 +6,6 @@ Regions share the member and its connections, and nothing else: the partitions o
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -17,11 +16,13 @@ from typing import Any, Self
 from ops import failures, log
 from ops.group_reader import GroupReader
 from ops.kafka import KafkaError, LogView, Topic, TopicMismatch, TopicPartition
+from ops.pace import Alarm
 from ops.settings import Settings
 from schemas.topics import Region
 
 _LOG = log.get(__name__)
-_TICK_SECONDS, _IDLE_TICK_SECONDS = 1.0, 8.0
+_TICK_SECONDS, _QUIET_TICK_SECONDS = 1.0, 8.0
+"""Between two looks at the brokers; the latter while there is nothing to do and nothing changes."""
 ANSWER_SECONDS = 5.0
 _PAUSE_SECONDS = 2.0
 _STOP_SECONDS = 3.0
@@ -127,7 +128,7 @@ class GroupMember:
         self._settings = settings
         self._consumers = consumers
         self._region = consumers[0].region
-        self._changed = asyncio.Event()
+        self._alarm = Alarm()
         self._is_settled = False
 
     async def __aenter__(self) -> Self:
@@ -149,7 +150,7 @@ class GroupMember:
                 try:
                     await self._join(exits)
                     while True:
-                        await self._pause()
+                        await self._alarm.sleep(_QUIET_TICK_SECONDS if self._is_settled else _TICK_SECONDS)
                         self._reader.check()
                         await self._look()
                 except _AWAY as error:
@@ -170,7 +171,7 @@ class GroupMember:
             session_seconds=self._settings.sinks_session_timeout_seconds,
             on_assigned=self._assign,
             on_revoked=self._revoke,
-            on_change=self._changed.set,
+            on_change=lambda: self._alarm.within(_TICK_SECONDS),
         )
         for consumer in self._consumers:
             consumer.view, consumer.reader = self._view, PartitionReader(self._reader, consumer.topic)
@@ -178,15 +179,6 @@ class GroupMember:
         exits.push_async_callback(_let_go, self._reader.stop)
         await self._reader.start()
         self._is_settled = False
-
-    async def _pause(self) -> None:
-        """A second, and longer while there is nothing to do and nothing changes."""
-        await asyncio.sleep(_TICK_SECONDS)
-        if self._is_settled:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(_IDLE_TICK_SECONDS - _TICK_SECONDS):
-                    await self._changed.wait()
-        self._changed.clear()
 
     async def _look(self) -> None:
         """Ask the brokers. Raises what says that none of the consumers can be served; what is one's own trouble alone is noted."""

@@ -138,7 +138,13 @@ class Worker:
         app.positions = self._positions
         app.chunk_bytes = settings.streams_chunk_bytes
         app.aiokafka_arguments = connections[0]
+        app.on_fetch_failure = self._look_soon
         return app
+
+    def _look_soon(self) -> None:
+        """A consumer that lost its broker may not find its way back by itself."""
+        for region in self.regions:
+            region.look_soon()
 
     def _agent(self, app: ChunkApp) -> None:
         region_of = by_topic(self.regions)

@@ -1,8 +1,8 @@
 """One region of a worker: its partitions' chains, and the housekeeping that no record triggers.
 
-Every second, for each partition this worker owns: is it still the same topic, does the log still hold
-what was not yet persisted, is there something persisted and not announced, how far behind is it, does
-it move at all.
+Every second, or up to eight while all is quiet, for each partition this worker owns: is it still the same
+topic, does the log still hold what was not yet persisted, is there something persisted and not announced,
+how far behind is it, does it move at all.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from ops.db import is_unavailable
 from ops.faults import FaultPoints
 from ops.kafka import Bounds, KafkaError, LogView
 from ops.metrics import Metrics
+from ops.pace import Alarm, Pace
 from ops.progress import Progress
 from ops.publish import Publisher
 from ops.settings import Settings
@@ -32,7 +33,8 @@ from streams.standing import contradiction
 from streams.store import Source, open_store
 
 _LOG = log.get(__name__)
-_TICK_SECONDS = 1.0
+_TICK_SECONDS, _QUIET_TICK_SECONDS = 1.0, 8.0
+"""The longer one with the time that a look may take is below what health checks allow."""
 _NUDGE_SECONDS = 5.0
 _FAILED_PAUSE_SECONDS = 0.5
 _ANSWER_SECONDS = 5.0
@@ -79,7 +81,8 @@ class RegionWorker:
         self._progress: dict[int, Progress] = {}
         self._rebuilt = metrics.producer_rebuilds.labels(region.value)
         self._log: LogView | None = None
-        self._wake = asyncio.Event()
+        self._pace = Pace(_TICK_SECONDS, _QUIET_TICK_SECONDS)
+        self._alarm = Alarm()
         self.answered_at = 0.0
 
     async def __aenter__(self) -> Self:
@@ -124,14 +127,16 @@ class RegionWorker:
     async def positions(self, partitions: Iterable[int]) -> dict[int, int]:
         """The Kafka offsets to go on from, of those partitions that Postgres knows. Raises what Postgres raises."""
         self._faults.hit("in_seek")
+        self.look_soon()
         async with asyncio.timeout(_ANSWER_SECONDS):
             self._sources = await self._store.sources()
-        self._wake.set()
+        self._alarm.within(0)
         wanted = set(partitions)
         return {number: s.next_offset - s.offset_base for number, s in self._sources.items() if number in wanted}
 
     async def on_chunk(self, partition: int, records: Sequence[Any]) -> None:
         """Persist and announce Kafka records of a partition, or see to it that they come again."""
+        self._alarm.within(_TICK_SECONDS)
         chain = self._chain(partition)
         source = await self._source(partition)
         if source is None:
@@ -148,7 +153,7 @@ class RegionWorker:
             self.flow.pause(self.topic, partition)
         elif outcome in (Outcome.REPEAT, Outcome.FOREIGN):
             self._sources.pop(partition, None)
-            self._wake.set()
+            self._alarm.within(0)
 
     def _chain(self, partition: int) -> PartitionChain:
         chain = self._chains.get(partition)
@@ -169,7 +174,7 @@ class RegionWorker:
     async def _source(self, partition: int) -> Source | None:
         """The partition's row, once Postgres and Kafka have answered; ``None`` when the flow stopped meanwhile."""
         if partition not in self._sources:
-            self._wake.set()
+            self._alarm.within(0)
         while self.flow.keep_going():
             source = self._sources.get(partition)
             if source is not None:
@@ -177,12 +182,18 @@ class RegionWorker:
             await asyncio.sleep(0.1)
         return None
 
+    def look_soon(self) -> None:
+        """Look within a second and then often: something has changed that is not in the log."""
+        self._pace.note(quiet=False)
+        self._alarm.within(_TICK_SECONDS)
+
     async def _keep_house(self) -> None:
         while True:
             try:
-                await self._tick()
+                self._pace.note(quiet=await self._tick())
                 self.answered_at = self._clock.monotonic()
             except Exception as error:  # noqa: BLE001 - housekeeping has to go on
+                self._pace.note(quiet=False)
                 if not (is_unavailable(error) or isinstance(error, (KafkaError, kafka.TopicMismatch))):
                     _LOG.exception("housekeeping failed", region=self.region)
                 else:
@@ -191,20 +202,16 @@ class RegionWorker:
                     await self._forget_log()
                 self._progress.clear()  # nobody stands still while Kafka or Postgres is away
                 await asyncio.sleep(_FAILED_PAUSE_SECONDS)  # not to be woken: chunks that wait would have us ask ten times a second
-            try:
-                async with asyncio.timeout(_TICK_SECONDS):
-                    await self._wake.wait()
-            except TimeoutError:
-                pass
-            self._wake.clear()
+            await self._alarm.sleep(self._pace.interval)
 
-    async def _tick(self) -> None:
+    async def _tick(self) -> bool:
+        """Whether all partitions are quiet."""
         if self.flow.is_deaf():
             _LOG.critical("deaf: ending this worker", region=self.region)
             os._exit(STALLED_EXIT_CODE)
         owned = sorted(self.flow.assigned(self.topic))
         if not owned:
-            return
+            return True
         async with asyncio.timeout(_ANSWER_SECONDS):
             topics = await (await self._view()).topics()
             kafka.compare(topics, self._settings, self.region)
@@ -217,22 +224,26 @@ class RegionWorker:
             bounds = await (await self._view()).bounds(self.topic, owned)
         self._sources = sources
         self._progress = {partition: self._progress.get(partition, Progress()) for partition in owned}
+        quiet = True
         for partition in owned:
             try:
                 async with asyncio.timeout(2 * _ANSWER_SECONDS):
-                    await self._look_after(partition, sources[partition], topic, bounds[partition])
+                    quiet = await self._look_after(partition, sources[partition], topic, bounds[partition]) and quiet
             except Exception as error:  # noqa: BLE001 - one partition's trouble must not keep the others waiting
+                quiet = False
                 _LOG.warning("partition not looked after", region=self.region, partition=partition, error=type(error).__name__)
+        return quiet
 
-    async def _look_after(self, partition: int, source: Source, topic: kafka.Topic, bounds: Bounds) -> None:
+    async def _look_after(self, partition: int, source: Source, topic: kafka.Topic, bounds: Bounds) -> bool:
+        """Whether nothing is left to do: all of the log is persisted, announced and marked so."""
         chain = self._chain(partition)
         if source.parked_reason is None and (reason := contradiction(source, topic, bounds)):
             await chain.park(reason, self.flow.keep_going)
-            return
+            return False
         if source.parked_reason is None and await chain.was_set_back(source):
             self._progress[partition] = Progress()
             await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
-            return
+            return False
         position = max(source.next_offset, chain.next_position or 0) if source.parked_reason is None else source.next_offset
         progress = self._progress[partition]
         end = bounds.end + source.offset_base
@@ -242,7 +253,7 @@ class RegionWorker:
             self._parked.add(partition)
             self.flow.pause(self.topic, partition)
             progress.moved_at = now
-            return
+            return False
         if partition in self._parked:
             self._parked.discard(partition)
             await self.flow.seek(self.topic, partition, source.next_offset - source.offset_base)
@@ -258,6 +269,7 @@ class RegionWorker:
             # A dead fetcher can leave a live process (streaming facts §1.5). Stored offsets make an exit free.
             _LOG.critical("stalled: ending this worker", region=self.region, partition=partition, lag=end - position)
             os._exit(STALLED_EXIT_CODE)
+        return source.announced >= source.next_offset >= end and not chain.busy.locked()
 
     async def _view(self) -> LogView:
         if self._log is None:

@@ -19,9 +19,12 @@ from aiokafka.errors import KafkaConnectionError
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, Message
 
+from ops.long_poll import LongPoll
+
 Positions = Callable[[Iterable[TP]], Awaitable[Mapping[TP, int]]]
 """Kafka offsets to go on from, of those partitions whose position is known."""
-_POLL_SECONDS = 0.02
+_POLL_SECONDS, _BUFFERED_POLL_SECONDS = 1.0, 0.02
+_FETCHER_SECONDS = 2.0
 # The broker gathers for so long, or until there is this much of all partitions together. A fetch that returns with the first
 # record makes work of a few events each. Not above what one partition alone may fill, or its backlog would wait for nothing.
 _FETCH_WAIT_MS = 50
@@ -36,6 +39,7 @@ class ChunkConsumer(driver.Consumer):
     positions: Positions
     chunk_bytes: int
     aiokafka_arguments: Mapping[str, Any]
+    on_fetch_failure: Callable[[], None]
 
     def _new_consumer_thread(self) -> driver.AIOKafkaConsumerThread:
         return ChunkConsumerThread(self, loop=self.loop, beacon=self.beacon)
@@ -54,9 +58,10 @@ class ChunkConsumer(driver.Consumer):
 
     async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, Message]]:  # noqa: ASYNC109 - Faust's signature
         """Stock: one message a record, interleaved by a scheduler."""
-        # Not Faust's second: the wait is over the partitions that were active when it began, and one whose actor has just
-        # caught up, with records long fetched, would be left out until it ends.
-        records, active = await self._wait_next_records(min(timeout, _POLL_SECONDS))
+        # Records that come end the wait. Nothing does when the actor of a full partition catches up, whose records were fetched long ago.
+        records, active = await self._wait_next_records(
+            _BUFFERED_POLL_SECONDS if self._buffered_partitions else min(timeout, _POLL_SECONDS)
+        )
         generation = self.app.consumer_generation_id
         if not records or self.should_stop:
             return
@@ -112,6 +117,8 @@ class ChunkConsumer(driver.Consumer):
 class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
     """Makes the aiokafka consumer with our fetch settings."""
 
+    _polling: LongPoll
+
     async def on_start(self) -> None:
         """Stock: a broker that went away again since the worker found it ends the process."""
         while True:
@@ -130,7 +137,7 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
         """Stock: ``fetch_max_wait_ms=1500``, during which busy partitions stand still (streaming facts §1.4)."""
         conf = self.app.conf
         self._assignor = RoundRobinPartitionAssignor
-        return AIOKafkaConsumer(
+        consumer = AIOKafkaConsumer(
             **self.consumer.aiokafka_arguments,
             client_id=conf.broker_client_id,
             group_id=conf.id,
@@ -147,7 +154,15 @@ class ChunkConsumerThread(driver.AIOKafkaConsumerThread):
             session_timeout_ms=int(conf.broker_session_timeout * 1000),
             rebalance_timeout_ms=int(conf.broker_rebalance_timeout * 1000),
             heartbeat_interval_ms=int(conf.broker_heartbeat_interval * 1000),
+            consumer_timeout_ms=int(_FETCHER_SECONDS * 1000),
         )
+        self._polling = LongPoll(consumer, on_failure=lambda: self.parent_loop.call_soon_threadsafe(self.consumer.on_fetch_failure))
+        return consumer
+
+    async def _seek_wait(self, consumer: AIOKafkaConsumer, partitions: Mapping[TP, int]) -> None:
+        """Stock: a partition is fetched from its new position once the fetch under way is answered."""
+        await super()._seek_wait(consumer, partitions)
+        self._polling.interrupt()
 
 
 class ChunkApp(faust.App):
@@ -156,12 +171,14 @@ class ChunkApp(faust.App):
     positions: Positions
     chunk_bytes: int
     aiokafka_arguments: Mapping[str, Any]
+    on_fetch_failure: Callable[[], None]
 
     def _new_consumer(self) -> ChunkConsumer:
         consumer: ChunkConsumer = super()._new_consumer()
         consumer.positions = self.positions
         consumer.chunk_bytes = self.chunk_bytes
         consumer.aiokafka_arguments = self.aiokafka_arguments
+        consumer.on_fetch_failure = self.on_fetch_failure
         return consumer
 
     def _new_transport(self) -> driver.Transport:

@@ -16,7 +16,9 @@ from ops.clock import Clock
 from ops.db import Pool, Row, Timeouts, is_unavailable, load_queries, open_pool
 from ops.faults import FaultPoints
 from ops.kafka import KafkaError, TopicMismatch, partition_of
+from ops.listener import Listener
 from ops.metrics import Metrics
+from ops.pace import Alarm
 from ops.publish import AckTimeout, Publisher, Pushback, Record
 from ops.settings import Settings
 from schemas.accepted import open_envelope
@@ -24,7 +26,10 @@ from schemas.codec import Undecodable
 from schemas.topics import Region, ingest_topic
 
 _LOG = log.get(__name__)
-_POLL_SECONDS = 0.5
+_POLL_SECONDS, _QUIET_POLL_SECONDS = 0.5, 5.0
+"""The longer one while the outbox is empty and the database notifies of what comes: it may lose a notification with its connection."""
+_CHANNEL = "audit_outbox"
+_CONNECTIONS = 2
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
 _BATCH_ENTRIES = 200
 _BATCHES_A_LOOK = 50
@@ -40,7 +45,7 @@ _AWAY = (KafkaError, Pushback, AckTimeout)
 
 
 class RegionRelay:
-    """Works one region's outbox while it is entered. One connection, and one batch in memory."""
+    """Works one region's outbox while it is entered. One connection that works and one that listens, and one batch in memory."""
 
     def __init__(self, settings: Settings, region: Region, *, metrics: Metrics, clock: Clock, faults: FaultPoints) -> None:
         self.region = region
@@ -50,6 +55,7 @@ class RegionRelay:
         self._sql = load_queries("ops.relay")
         self._topic = ingest_topic(region)
         self._is_checked = False
+        self._alarm = Alarm()
         self._answered_at = clock.monotonic()
         self._publisher = Publisher(
             lambda: kafka.producer(settings, region),
@@ -64,11 +70,13 @@ class RegionRelay:
     async def __aenter__(self) -> None:
         self._pool = await self._open_pool()
         await self._publisher.start()
-        self._task = asyncio.create_task(self._run())
+        self._listener = Listener(self._pool, _CHANNEL, lambda: self._alarm.within(0))
+        self._tasks = [asyncio.create_task(self._run()), asyncio.create_task(self._listener.run())]
 
     async def __aexit__(self, *_exc: object) -> None:
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._publisher.stop(grace=0)
         self._pool.terminate()
 
@@ -84,27 +92,28 @@ class RegionRelay:
         idle = self._settings.ingest_ack_timeout_seconds + _STATEMENT_SECONDS
         timeouts = Timeouts(statement=_STATEMENT_SECONDS, lock=_STATEMENT_SECONDS, idle_in_transaction=idle)
         url = self._settings.database_url(self.region)
-        return await open_pool(url, application_name="hyrelog-relay", region=self.region, max_size=1, timeouts=timeouts)
+        return await open_pool(url, application_name="hyrelog-relay", region=self.region, max_size=_CONNECTIONS, timeouts=timeouts)
 
     async def _run(self) -> None:
         pause = _FIRST_PAUSE
         while True:
             try:
-                await self._drain()
+                is_empty = await self._drain()
             except Exception as error:  # noqa: BLE001 - whatever it is, entries must not stay behind: try again
                 self._note(error)
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, _LAST_PAUSE)
             else:
                 pause = _FIRST_PAUSE
-                await asyncio.sleep(_POLL_SECONDS)
+                await self._alarm.sleep(_QUIET_POLL_SECONDS if is_empty and self._listener.is_listening else _POLL_SECONDS)
 
-    async def _drain(self) -> None:
-        """Send until the outbox is empty, or in another relay's hands."""
+    async def _drain(self) -> bool:
+        """Send until the outbox is empty; ``False`` when it is in another relay's hands."""
         while await self._look():
             for _ in range(_BATCHES_A_LOOK):
                 if not await self._send():
-                    return
+                    return False
+        return True
 
     async def _look(self) -> bool:
         async with self._pool.acquire(timeout=_STATEMENT_SECONDS) as connection:

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ops.clock import Clock
 from ops.faults import FaultPoints
@@ -31,15 +31,24 @@ class Claims:
     """Claims deliveries for one process, as many of each endpoint as its lane takes."""
 
     def __init__(
-        self, ledger: Ledger, sending: Sending, lease: float, *, clock: Clock, faults: FaultPoints, metrics: WebhookMetrics
+        self,
+        ledger: Ledger,
+        sending: Sending,
+        lease: float,
+        *,
+        is_listening: Callable[[], bool],
+        clock: Clock,
+        faults: FaultPoints,
+        metrics: WebhookMetrics,
     ) -> None:
+        """``is_listening`` tells whether notices lead to ``wake``."""
         self._ledger = ledger
         self._sending = sending
         self._lease = lease
         self._clock = clock
         self._faults = faults
         self._metrics = metrics
-        self._name = uuid4().hex
+        self._is_listening = is_listening
         self._notified_at = float("-inf")
         self._wake = asyncio.Event()
         self._is_stirred = asyncio.Event()
@@ -53,18 +62,13 @@ class Claims:
         """There is something in hand: look within a second."""
         self._is_stirred.set()
 
-    def on_notice(self, sender: str) -> None:
-        """Something was made due by another process."""
-        if sender != self._name:
-            self.wake()
-
     async def turn(self) -> None:
         """Look at all endpoints that have something to be sent, then sleep. Raises what Postgres raises."""
         self._wake.clear()
         self._is_stirred.clear()
         was_quiet = self._sending.is_quiet
         began = self._clock.monotonic()
-        pause, late, is_more = _QUIET_PAUSE, 0.0, False
+        pause, late, is_more = _QUIET_PAUSE if self._is_listening() else _LONGEST_PAUSE, 0.0, False
         after: UUID | None = _FIRST
         while after is not None:
             page, after = await self._ledger.lanes(after)
@@ -75,7 +79,7 @@ class Claims:
         self._metrics.standing(self._sending.lanes, late=late)
         if self._sending.more and began - self._notified_at >= _LONGEST_PAUSE:
             self._notified_at = began
-            await self._ledger.notify(self._name)  # there is more than this process takes
+            await self._ledger.notify()  # there is more than this process takes: others may have rested
         if not is_more:
             least = max(_SHORTEST_PAUSE, _PAUSES * (self._clock.monotonic() - began))
             await asyncio.sleep(least)  # also, lanes that fill and empty fast don't ask for each delivery anew

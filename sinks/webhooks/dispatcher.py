@@ -17,11 +17,13 @@ from ops import failures, log
 from ops.clock import Clock
 from ops.egress import Egress, Policy
 from ops.faults import FaultPoints
+from ops.listener import Listener
 from ops.metrics import Metrics
 from ops.sealing import Unsealable
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
+from schemas.webhooks import NOTICES
 from sinks.consumer import STALLED_EXIT_CODE
 from sinks.store import is_transient
 from sinks.webhooks.attempt import Sender
@@ -67,6 +69,7 @@ class Dispatcher:
         pool = await open_ledger_pool(self._settings.database_url(self.region), self.region, _CONNECTIONS)
         self._exits.callback(pool.terminate)
         egress = await self._exits.enter_async_context(Egress(Policy.of(self._settings)))
+        self._listener = Listener(pool, NOTICES, self._on_notice)
         self._build(Ledger(self.region, pool), egress)
         self._tasks = [asyncio.create_task(self._results.run()), asyncio.create_task(self._work())]
         for task in self._tasks:
@@ -80,7 +83,15 @@ class Dispatcher:
         self._ledger = ledger
         self._results = Results(ledger, self.region, failing_seconds, clock=clock, faults=faults, metrics=metrics)
         self._sending = Sending(self._lanes, self._sender, self._results, clock, faults)
-        self._claims = Claims(ledger, self._sending, self.lease, clock=clock, faults=faults, metrics=metrics)
+        self._claims = Claims(
+            ledger,
+            self._sending,
+            self.lease,
+            is_listening=lambda: self._listener.is_listening,
+            clock=clock,
+            faults=faults,
+            metrics=metrics,
+        )
         self._replays = Replays(ledger, self.region, clock)
         self._results.on_recovery = self._sending.go
         self._sending.on_low = self._claims.wake
@@ -127,13 +138,11 @@ class Dispatcher:
     async def _work(self) -> None:
         await self._until_done(self._make_days)  # before any attempt: it could not be recorded
         self._sending.is_open = True
-        await asyncio.gather(*map(self._for_ever, (self._listen, self._claim, self._replay, self._count, self._keep_days)))
+        steps = (self._claim, self._replay, self._count, self._keep_days)
+        await asyncio.gather(self._listener.run(), *map(self._for_ever, steps))
 
-    async def _listen(self) -> None:
-        await self._ledger.listen(self._on_notice)
-
-    def _on_notice(self, sender: str) -> None:
-        self._claims.on_notice(sender)
+    def _on_notice(self) -> None:
+        self._claims.wake()
         self._may_replay.set()
 
     async def _claim(self) -> None:
@@ -146,7 +155,8 @@ class Dispatcher:
         made_due = await self._replays.turn()
         if made_due is None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(_REPLAY_SECONDS if self._replays.is_waiting else _REPLAY_QUIET_SECONDS):
+                is_quiet = self._listener.is_listening and not self._replays.is_waiting
+                async with asyncio.timeout(_REPLAY_QUIET_SECONDS if is_quiet else _REPLAY_SECONDS):
                     await self._may_replay.wait()
             return
         if made_due:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -136,26 +135,10 @@ class Ledger:
         rows = await connection.fetch(self._sql["disable"], *columns, reason.value, failing_for)
         return [Stopped(str(row["id"]), str(row["company_id"])) for row in rows]
 
-    async def listen(self, on_notice: Callable[[str], None]) -> None:
-        """Hand on what is notified, until the connection is lost: whose notice it is, ``""`` of none of the dispatchers."""
-
-        def notify(_connection: object, _pid: int, _channel: str, sender: object) -> None:
-            on_notice(str(sender))
-
-        lost = asyncio.Event()
+    async def notify(self) -> None:
+        """Have all dispatchers look for what is due."""
         async with self._connection() as connection:
-            connection.add_termination_listener(lambda _connection: lost.set())
-            await connection.add_listener(NOTICES, notify)
-            try:
-                on_notice("")  # of what came before, nothing is known
-                await lost.wait()
-            finally:
-                await connection.remove_listener(NOTICES, notify)
-
-    async def notify(self, sender: str) -> None:
-        """Have the other dispatchers look for what is due."""
-        async with self._connection() as connection:
-            await connection.execute(self._sql["notify_dispatchers"], NOTICES, sender)
+            await connection.execute(self._sql["notify_dispatchers"], NOTICES)
 
     async def backlog(self, limit: int) -> int:
         """How many deliveries are to be made, counted up to ``limit``."""

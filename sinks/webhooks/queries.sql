@@ -262,8 +262,8 @@ WHERE id = $1
 SELECT EXISTS (SELECT FROM webhook_replay WHERE state = 'RUNNING')
 
 -- name: notify_dispatchers
--- The others look at once for what is due.
-SELECT pg_notify($1, $2)
+-- They look at once for what is due.
+SELECT pg_notify($1, '')
 
 -- name: backlog
 -- How many deliveries are to be made, counted up to a number.

@@ -77,7 +77,7 @@ class WebhookStore(SinkStore[StoredEvent]):
         new = await self._insert_due(connection, found) if found else set()
         await connection.execute(self._sql["move_heads"], list(last), list(last.values()))
         if new and self._intake is None:
-            await connection.execute(self._sql["notify_dispatchers"], NOTICES, "")
+            await connection.execute(self._sql["notify_dispatchers"], NOTICES)
         return self._hand_over([each for each in found if each.id in new], now) if new else None
 
     async def _endpoints(self, connection: Connection, workspaces: Iterable[str]) -> Mapping[str, list[Endpoint]]:

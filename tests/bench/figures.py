@@ -9,6 +9,7 @@ from tests.bench.backlog import feed
 from tests.bench.bench import Bench
 from tests.bench.beside import ENDPOINTS, post_beside_both
 from tests.bench.drain import Drain, drain
+from tests.bench.idle import idle, rows
 from tests.bench.indexes import costs
 from tests.bench.keys import fill_keys
 from tests.bench.posts import Posting, post, post_keyed
@@ -26,6 +27,7 @@ from tests.bench.webhooks import tell_webhooks, webhooks
 # In this order: the first needs an empty table, and each fills it for the next. The batches would overshoot what "stored" is about,
 # and the events that are asked for are no chains that could be verified.
 FIGURES = (
+    "idle",
     "single",
     "visible",
     "search",
@@ -61,6 +63,7 @@ class Figures:
     async def take(self, names: Collection[str]) -> list[Row]:
         """The named ones' rows. Raises what the figures raise."""
         steps = {
+            "idle": self._idle,
             "single": self._single,
             "visible": self._visible,
             "search": self._search,
@@ -87,6 +90,9 @@ class Figures:
                 self._bench.say(name)
                 rows += await steps[name]()
         return [*rows, Row("peak memory", memory(self._bench.meter.peaks | self._memory), "ingest, worker < 300 MiB", _MEMORY)]
+
+    async def _idle(self) -> list[Row]:
+        return rows(await idle(self._bench))
 
     async def _single_on_empty(self) -> Posting:
         if self._empty is None:

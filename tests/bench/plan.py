@@ -10,6 +10,8 @@ class Plan:
     """Sizes of one run. A posting figure is the median of its windows."""
 
     windows: int = 3
+    idle_settle_seconds: float = 60
+    idle_seconds: float = 30
     window_seconds: float = 12
     warm_up_seconds: float = 4
     visible_seconds: float = 20
@@ -33,6 +35,8 @@ class Plan:
 WHOLE = Plan()
 QUICK = Plan(
     windows=1,
+    idle_settle_seconds=20,
+    idle_seconds=10,
     window_seconds=2,
     warm_up_seconds=1,
     visible_seconds=3,

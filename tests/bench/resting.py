@@ -18,10 +18,12 @@ _PLACED = {
     WEBHOOKS: "SELECT count(*) FROM webhook_position WHERE topic = $1 AND refill_from IS NULL",
 }
 
+SINKS = (*_PLACED, "archive")
+
 
 async def at_rest(bench: Bench) -> None:
     """Stop all sinks; those of events once they have their place in every partition, to go on from there and not from Postgres."""
-    for sink in (*_PLACED, "archive"):
+    for sink in SINKS:
         await rest(bench, sink)
 
 

@@ -222,6 +222,18 @@ async def test_an_idle_producer_is_not(broker: Broker, publisher: Publisher, reb
     assert (broker.producers, rebuilt) == (1, [])
 
 
+async def test_a_batch_after_an_idle_spell_has_as_much_time_as_any(broker: Broker, publisher: Publisher, rebuilt: list[None]) -> None:
+    """While nothing waits nobody looks, and the last sign of life grows old."""
+    await publisher.publish("t", 0, [record(b"a")])
+    await asyncio.sleep(3 * TIMEOUT)
+    broker.holding = {0}
+    held = publisher.submit("t", 0, [record(b"b")])
+    await asyncio.sleep(0.9 * TIMEOUT)  # a sweep later
+    broker.acknowledge()
+    await held
+    assert (broker.producers, rebuilt) == (1, [])
+
+
 @pytest.mark.parametrize("fault", [OutOfOrderSequenceNumber(), KafkaConnectionError()])
 async def test_a_producer_that_fails_a_batch_is_replaced(
     broker: Broker, publisher: Publisher, rebuilt: list[None], fault: KafkaError

@@ -24,6 +24,7 @@ from streams.transport import ChunkApp, ChunkConsumer, ChunkConsumerThread
         (ChunkConsumer, driver.Consumer, "_new_consumer_thread"),
         (ChunkConsumerThread, driver.AIOKafkaConsumerThread, "_create_worker_consumer"),
         (ChunkConsumerThread, driver.AIOKafkaConsumerThread, "on_start"),
+        (ChunkConsumerThread, driver.AIOKafkaConsumerThread, "_seek_wait"),
     ],
 )
 def test_each_override_still_replaces_a_method_with_the_same_parameters(ours: type, theirs: type, name: str) -> None:
