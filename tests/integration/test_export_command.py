@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 from uuid import UUID
 
 import httpx
@@ -13,26 +13,19 @@ import pytest
 from typer.testing import CliRunner
 
 from ops.cli import build
+from ops.local.environment import inherited
 from ops.verify.postgres import Auditor
 from ops.verify.report import Report
 from schemas.event import format_time
 from schemas.topics import Region
 from tests.support.archiving import Archive, archive_of
 from tests.support.chains import SECOND
-from tests.support.commanding import Completed, run_here
+from tests.support.commanding import Completed
 from tests.support.exporting import ARCHIVED, EVENTS, World, lines, world_of
 from tests.support.managing import Database
 from tests.support.stack import LocalStack
 
 ROOT = Path(__file__).parents[2]
-
-
-class Ended(NamedTuple):
-    """A command that has ended."""
-
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -47,9 +40,19 @@ async def world(servers: LocalStack, superuser: Database, api_client: httpx.Asyn
 
 
 async def export(world: World, directory: Path, *words: str, key: str | None = None) -> Completed:
-    """Run the command with the company's key or another one."""
-    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key or "", "COLUMNS": "500"}
-    return await asyncio.to_thread(run_here, directory, ("export", *words), access)
+    """Run the command in a process of its own, as the server's log is written in this one; with the company's key or another one."""
+    access = {"HYRELOG_URL": str(world.api.base_url), "HYRELOG_COMPANY_KEY": key or world.tenant.key or ""}
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "ops", "export", *words),
+        env=inherited() | access | {"PYTHONPATH": str(ROOT), "COLUMNS": "500"},
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    async with asyncio.timeout(60):
+        out, err = await process.communicate()
+    assert process.returncode is not None
+    return Completed(process.returncode, out.decode(), err.decode())
 
 
 async def test_what_was_purged_and_what_is_left_come_out_as_unbroken_chains(world: World, archive: Archive, tmp_path: Path) -> None:
