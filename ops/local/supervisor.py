@@ -5,19 +5,25 @@ It knows nothing that is not in the state directory, so it may be killed too: th
 
 from __future__ import annotations
 
+import os
+import select
 import signal
 import sys
-import threading
 import time
 from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import ExitStack
 from pathlib import Path
+
+import psutil
 
 from ops import log
 from ops.local.runner import Runner
 from ops.local.stack import SUPERVISOR, Stack
 from ops.local.state import State
 
-_LOOK_SECONDS = 1.0
+_LOOK_SECONDS, _DOWN_LOOK_SECONDS = 5.0, 1.0
+"""The longer one while everything runs: the end of a process is noticed at once, but `hyrelog up` may start more."""
 _FIRST_DELAY_SECONDS = 0.5
 _LONGEST_DELAY_SECONDS = 30.0
 _SETTLED_SECONDS = 60.0
@@ -42,14 +48,41 @@ class Patience:
         self._delay = min(2 * self._delay, _LONGEST_DELAY_SECONDS)
 
 
-def watch(root: Path, stopped: threading.Event) -> None:
-    """Look at every part, again and again, until ``stopped``."""
+def watch(root: Path, stop: int) -> None:
+    """Look at every part, again and again, until something can be read from the file ``stop``."""
     patience: defaultdict[str, Patience] = defaultdict(Patience)
-    while not stopped.wait(_LOOK_SECONDS):
+    while True:
         # Read anew each time: `hyrelog up` may have added workers or moved a port.
-        for name, runner in Stack(State(root)).runners.items():
-            if name != SUPERVISOR:
-                revive(runner, patience[name])
+        runners = {name: runner for name, runner in Stack(State(root)).runners.items() if name != SUPERVISOR}
+        for name, runner in runners.items():
+            revive(runner, patience[name])
+        if wait_for_end(runners.values(), stop):
+            return
+
+
+def wait_for_end(runners: Iterable[Runner], stop: int) -> bool:
+    """Wait until a part ends, or for a while. Returns whether to stop."""
+    poll, seconds = select.poll(), _LOOK_SECONDS
+    poll.register(stop, select.POLLIN)
+    with ExitStack() as files:
+        for runner in runners:
+            if not runner.is_wanted():
+                continue
+            try:
+                file = _process_file(runner.process())
+            except OSError:  # it is down, or the system has no such files
+                seconds = _DOWN_LOOK_SECONDS
+            else:
+                files.callback(os.close, file)
+                poll.register(file, select.POLLIN)
+        return stop in dict(poll.poll(1000 * seconds))
+
+
+def _process_file(process: psutil.Process | None) -> int:
+    """A file that can be read once the process has ended. Raises ``OSError``."""
+    if process is None:
+        raise ProcessLookupError
+    return os.pidfd_open(process.pid)
 
 
 def revive(runner: Runner, patience: Patience) -> bool:
@@ -59,7 +92,8 @@ def revive(runner: Runner, patience: Patience) -> bool:
     logger = log.get(__name__)
     patience.restarted(time.monotonic())
     try:
-        logger.warning("restarted", part=runner.part.name, pid=runner.restart())
+        if (pid := runner.restart()) is not None:  # else it was being stopped
+            logger.warning("restarted", part=runner.part.name, pid=pid)
     except Exception:
         # One part that can't be started must not end the watch over the others.
         logger.exception("restart failed", part=runner.part.name)
@@ -69,9 +103,9 @@ def revive(runner: Runner, patience: Patience) -> bool:
 def main() -> None:
     """Watch until SIGTERM."""
     log.configure("INFO", SUPERVISOR)
-    stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    watch(Path(sys.argv[1]), stopped)
+    stop, told = os.pipe()
+    signal.signal(signal.SIGTERM, lambda *_: os.write(told, b"."))
+    watch(Path(sys.argv[1]), stop)
 
 
 if __name__ == "__main__":

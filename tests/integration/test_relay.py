@@ -20,6 +20,7 @@ from ops.faults import FaultPoints
 from ops.kafka import ConsumerRecord, partition_of
 from ops.local.environment import Role
 from ops.metrics import Metrics
+from ops.relay import region as regions
 from ops.relay.region import RegionRelay
 from ops.settings import Settings
 from schemas.accepted import open_envelope
@@ -161,6 +162,53 @@ async def test_two_relays_send_each_entry_once_and_in_order(settings: Settings, 
         made = await write(database, company, 400)
         await until(lambda: _is_empty(database))
     assert ids(await sent(settings, await audit_workspace(database, company))) == made
+
+
+async def test_an_entry_that_comes_while_it_rests_is_sent_at_once(
+    settings: Settings, database: Database, servers: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The database notifies of it; by itself it would look again in an hour."""
+    monkeypatch.setattr(regions, "_QUIET_POLL_SECONDS", 3600.0)
+    company = servers.tenant(REGION).id
+    async with relaying(settings) as (relay, _):
+        await until(lambda: _rests(relay))
+        await write(database, company)
+        await until(lambda: _is_empty(database))
+
+
+async def test_an_entry_is_sent_though_no_notification_came(
+    settings: Settings, database: Database, servers: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that went silent with its connection."""
+    monkeypatch.setattr(regions, "_QUIET_POLL_SECONDS", 0.2)
+    company = servers.tenant(REGION).id
+    async with relaying(settings) as (relay, _):
+        await until(lambda: _listens(relay))
+        relay._listener._on_notification = lambda: None
+        await write(database, company)
+        await until(lambda: _is_empty(database))
+
+
+async def test_it_listens_again_after_its_connection_was_ended(
+    settings: Settings, database: Database, servers: LocalStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(regions, "_QUIET_POLL_SECONDS", 3600.0)
+    company = servers.tenant(REGION).id
+    async with relaying(settings) as (relay, _):
+        await until(lambda: _rests(relay))
+        await database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%audit_outbox%'")
+        await write(database, company)
+        await until(lambda: _is_empty(database))
+        await until(lambda: _rests(relay))
+
+
+async def _rests(relay: RegionRelay) -> bool:
+    """It sleeps for long, and is notified."""
+    return relay._listener.is_listening and 1 < relay._alarm._due - asyncio.get_running_loop().time() < float("inf")
+
+
+async def _listens(relay: RegionRelay) -> bool:
+    return relay._listener.is_listening
 
 
 @pytest.mark.parametrize("change", ["kafka away", "another partition count"])

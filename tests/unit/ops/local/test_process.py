@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from signal import SIGKILL, SIGSTOP, SIGTERM
 
 import psutil
 import pytest
 
+from ops.local import supervisor
 from ops.local.part import Part
 from ops.local.process import Handle, Launch, recall, remember, wait_for
 from ops.local.runner import PartError, Runner
 from ops.local.state import State
-from ops.local.supervisor import Patience, revive
+from ops.local.supervisor import Patience, revive, wait_for_end
 
 _STUBBORN = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
 
@@ -107,6 +110,39 @@ def test_the_supervisor_leaves_alone_what_was_stopped(runner: Runner) -> None:
     runner.stop()
     assert not revive(runner, Patience())
     assert runner.process() is None
+
+
+@pytest.fixture
+def stop(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[int, int]]:
+    """What the supervisor reads to end, and where to write it; left alone it would look again in an hour."""
+    monkeypatch.setattr(supervisor, "_LOOK_SECONDS", 3600.0)
+    reader, writer = os.pipe()
+    yield reader, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_the_supervisor_notices_an_end_at_once(runner: Runner, stop: tuple[int, int]) -> None:
+    runner.start()
+    with ThreadPoolExecutor() as pool:
+        waiting = pool.submit(wait_for_end, [runner], stop[0])
+        assert not waiting.done()
+        runner.signal(SIGKILL)
+        assert waiting.result(timeout=5) is False
+
+
+def test_the_supervisor_ends_when_told(runner: Runner, stop: tuple[int, int]) -> None:
+    runner.start()
+    os.write(stop[1], b".")
+    assert wait_for_end([runner], stop[0]) is True
+
+
+def test_the_supervisor_looks_soon_while_a_part_is_down(runner: Runner, stop: tuple[int, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may have to wait before it is started again."""
+    monkeypatch.setattr(supervisor, "_DOWN_LOOK_SECONDS", 0.01)
+    runner.start()
+    runner.signal(SIGKILL)
+    assert wait_for_end([runner], stop[0]) is False
 
 
 def test_a_part_that_keeps_ending_is_tried_less_and_less_often() -> None:
