@@ -49,6 +49,7 @@ class GroupReader:
         self._on_assigned = on_assigned
         self._on_change = on_change
         self._waiting: dict[TopicPartition, asyncio.Future[None]] = {}
+        self._waking: asyncio.Task[None] | None = None
         self._consumer = AIOKafkaConsumer(
             **connection(settings, region),
             group_id=group,
@@ -77,8 +78,9 @@ class GroupReader:
         self._consumer.subscribe(self._topics, listener=self._listener)
 
     async def stop(self) -> None:
-        """Leave the group."""
-        self._waking.cancel()
+        """Leave the group, also when there was no joining it."""
+        if self._waking is not None:
+            self._waking.cancel()
         await self._consumer.stop()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:

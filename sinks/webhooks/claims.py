@@ -49,6 +49,8 @@ class Claims:
         self._faults = faults
         self._metrics = metrics
         self._is_listening = is_listening
+        self.answered_at = clock.monotonic()
+        """When PostgreSQL last answered."""
         self._notified_at = float("-inf")
         self._wake = asyncio.Event()
         self._is_stirred = asyncio.Event()
@@ -68,13 +70,15 @@ class Claims:
         self._is_stirred.clear()
         was_quiet = self._sending.is_quiet
         began = self._clock.monotonic()
-        pause, late, is_more = _QUIET_PAUSE if self._is_listening() else _LONGEST_PAUSE, 0.0, False
+        # What another one claims from now on, and dies with, falls due after a lease: the next look comes before.
+        pause, late, is_more = min(_QUIET_PAUSE, self._lease) if self._is_listening() else _LONGEST_PAUSE, 0.0, False
         after: UUID | None = _FIRST
         while after is not None:
             page, after = await self._ledger.lanes(after)
             is_more = await self._look(page) or is_more
             pause = min([pause, *(each.due_in for each in page if each.due_in > 0)])
             late = max([late, *(-each.due_in for each in page)])
+        self.answered_at = self._clock.monotonic()
         self._sending.shed()
         self._metrics.standing(self._sending.lanes, late=late)
         if self._sending.more and began - self._notified_at >= _LONGEST_PAUSE:

@@ -60,7 +60,6 @@ class Dispatcher:
         self._faults = faults
         self._metrics = WebhookMetrics(metrics, region)
         self._lanes = Lanes(_bounds(settings))
-        self._answered_at = clock.monotonic()
         self._may_replay = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -115,7 +114,7 @@ class Dispatcher:
         """Raise when PostgreSQL was not seen for a while, results can't be written, or the last secret needed could not be opened."""
         if self._sender.is_keyless:
             raise Unsealable("a webhook's secret can't be opened")
-        if self._results.in_trouble or self._clock.monotonic() - self._answered_at > _ANSWER_AGE_SECONDS:
+        if self._results.in_trouble or self._clock.monotonic() - self._claims.answered_at > _ANSWER_AGE_SECONDS:
             raise TimeoutError("PostgreSQL has not answered for a while")
 
     def now(self) -> float:
@@ -138,16 +137,12 @@ class Dispatcher:
     async def _work(self) -> None:
         await self._until_done(self._make_days)  # before any attempt: it could not be recorded
         self._sending.is_open = True
-        steps = (self._claim, self._replay, self._count, self._keep_days)
+        steps = (self._claims.turn, self._replay, self._count, self._keep_days)
         await asyncio.gather(self._listener.run(), *map(self._for_ever, steps))
 
     def _on_notice(self) -> None:
         self._claims.wake()
         self._may_replay.set()
-
-    async def _claim(self) -> None:
-        await self._claims.turn()
-        self._answered_at = self._clock.monotonic()
 
     async def _replay(self) -> None:
         self._may_replay.clear()

@@ -135,6 +135,12 @@ class Ledger:
         rows = await connection.fetch(self._sql["disable"], *columns, reason.value, failing_for)
         return [Stopped(str(row["id"]), str(row["company_id"])) for row in rows]
 
+    async def is_replaying(self) -> bool:
+        """Whether any replay is under way."""
+        async with self._connection() as connection:
+            found: bool = await connection.fetchval(self._sql["is_replaying"])
+        return found
+
     async def notify(self) -> None:
         """Have all dispatchers look for what is due."""
         async with self._connection() as connection:

@@ -51,20 +51,20 @@ class Replays:
         self._sql = load_queries("sinks.webhooks")
         self._after = _FIRST
         self.is_waiting = False
-        """Whether there was a replay that could not go on, when there was nothing to do."""
+        """Where there was nothing to do: whether a replay is under way that can't go on yet."""
 
     async def turn(self) -> int | None:
         """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
+        self.is_waiting = await self._ledger.is_replaying()
+        if not self.is_waiting:
+            return None
         now = self._clock.monotonic()
         self._left_alone = {replay: until for replay, until in self._left_alone.items() if until > now}
         async with self._ledger.transaction() as connection:
             row = await connection.fetchrow(self._sql["next_replay"], self._after, _ENOUGH_SOON, _ENOUGH, list(self._left_alone))
             if row is None:
                 has_begun_anew, self._after = self._after == _FIRST, _FIRST
-                if not has_begun_anew:
-                    return 0
-                self.is_waiting = await connection.fetchval(self._sql["is_replaying"])
-                return None
+                return None if has_begun_anew else 0
             replay = _Replay(*row)
             self._after = replay.webhook_id
             return await self._page(connection, replay)

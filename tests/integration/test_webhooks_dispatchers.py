@@ -110,7 +110,7 @@ async def test_a_dispatcher_that_rests_is_woken_by_a_notice(stage: Scene, settin
     chain = stage.chain()
     (event,) = await persist(stage.database, chain, chain.events(1))
     hook = await stage.hook(chain, "/hook")
-    async with dispatching(settings, sink=False):
+    async with dispatching(settings.model_copy(update=PATIENT), sink=False):
         await until(lambda: _has_listeners(stage.database, 1))
         await stage.test(chain, hook)
         await stage.over(hook, 1)
