@@ -36,7 +36,8 @@ from schemas.openapi import (
 )
 from schemas.problems import Problem, RateLimited, Unauthorized, Unavailable
 
-_DESCRIPTION = """HyreLog keeps an audit log that nobody can change unseen: every event is a link of its workspace's hash chain.
+_DESCRIPTION = """HyreLog keeps an audit log in which every event is a link of its workspace's hash chain.
+Given one head of a chain that you noted earlier, what was changed, dropped or slipped in up to it is found.
 
 Ids are lower-case UUIDs. Times are RFC 3339: sent with an offset and at most six decimals, answered with six decimals and `Z`.
 Ids, times, `category`, `action`, `outcome`, `tenantId` and `traceId` are on the chain for ever: put no personal data there.

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, NamedTuple
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, TopicAlreadyExistsError
+from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
 from aiokafka.protocol.api import Request, RequestStruct, Response
@@ -38,6 +38,10 @@ _REQUEST_TIMEOUT_MS = 10_000
 
 class TopicMismatch(Exception):
     """A topic exists and is not what the settings say; going on would break an order or a promise."""
+
+
+class TopicRefused(Exception):
+    """The brokers did not make a topic; the message says which, and why."""
 
 
 class Topic(NamedTuple):
@@ -108,13 +112,23 @@ def partition_of(workspace_id: str, partitions: int) -> int:
 
 
 async def ensure_topics(settings: Settings) -> None:
-    """Create what is missing of every served region's topics, then check all. Raises ``TopicMismatch``."""
+    """Create what is missing of every served region's topics, then check all. Raises ``TopicRefused``, ``TopicMismatch``."""
     for region in settings.regions:
         async with _admin(settings, region) as admin:
-            with contextlib.suppress(TopicAlreadyExistsError):
-                await admin.create_topics(_new_topics(settings, region))
+            _check_created((await admin.create_topics(_new_topics(settings, region))).topic_errors)
         await _become_known(settings, region)
         await check_topics(settings, region)
+
+
+def _check_created(answers: Iterable[tuple[Any, ...]]) -> None:
+    """Raise ``TopicRefused`` for what the brokers refused for good: aiokafka raises nothing, and answers codes."""
+    refused = []
+    for name, code, *reason in answers:
+        error = for_code(code)
+        if error not in (NoError, TopicAlreadyExistsError) and not error.retriable:
+            refused.append(f"topic {name}: {error.__name__} {' '.join(filter(None, reason))}".rstrip())
+    if refused:
+        raise TopicRefused("; ".join(refused))
 
 
 async def delete_topics(settings: Settings, region: Region) -> None:
@@ -282,6 +296,8 @@ def _new_topics(settings: Settings, region: Region) -> list[NewTopic]:
         "min.insync.replicas": str(max(1, settings.topic_replication - 1)),
         "cleanup.policy": "delete",
         "unclean.leader.election.enable": "false",
+        # By the broker's clock: by the producer's, retention deletes what a host with a wrong one has just had acknowledged.
+        "message.timestamp.type": "LogAppendTime",
     }
     large = common | {"max.message.bytes": str(MAX_RECORD_BYTES)}
     count, replicas = settings.topic_partitions, settings.topic_replication

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import typer
 
-from ops.kafka import ensure_topics
+from ops.kafka import TopicMismatch, TopicRefused, ensure_topics
 from ops.local.environment import Role, ambient_environ, settings_of
 from ops.migrate import migrate
 from ops.objects import ensure_buckets
@@ -38,4 +38,8 @@ def register(app: typer.Typer) -> None:
 
 def prepare_command() -> None:
     """Migrate the databases, and make the topics and buckets that are missing."""
-    prepare(settings_of(Settings, ambient_environ(Role.OWNER)))
+    try:
+        prepare(settings_of(Settings, ambient_environ(Role.OWNER)))
+    except (TopicMismatch, TopicRefused) as error:
+        typer.echo(str(error), err=True)
+        raise typer.Exit(1) from None

@@ -39,6 +39,10 @@ class _Protocol(HttpToolsProtocol):
         super().on_message_begin()
         self.scope["extensions"] = {ABORT: {"call": self.transport.abort}}
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        # httptools leaves the white space behind a value in it; it is no part of it (RFC 9110 §5.5).
+        super().on_header(name, value.rstrip(b" \t"))
+
 
 class _CalmServer(uvicorn.Server):
     """Stock: looks ten times a second whether it has to end, which costs an idle process 1.5 ms of CPU each second."""

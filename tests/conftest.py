@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
 from collections.abc import Sequence
 
 import pytest
+import structlog
 
 _SLOWEST = 10
 _WHOLE_STACKS = ("tests/e2e/", "tests/faults/")
@@ -50,5 +52,7 @@ class SlowestModules:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    # Where a process of ours logs to: what commands print in the tests' own process is theirs alone.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to the process that started it
         config.pluginmanager.register(SlowestModules())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import socket
 import subprocess
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from signal import SIGTERM
+from typing import Any
 
 import pytest
 
@@ -52,6 +54,25 @@ def test_a_request_under_way_is_answered_before_the_end(servers: LocalStack) -> 
         assert wait_for(lambda: ports.is_free(port), 10)
         producer.sendall(body[10:])
         assert producer.recv(4096).startswith(b"HTTP/1.1 202 ")
+
+
+@pytest.mark.parametrize("blank", ["", " ", "\t", " \t "])
+def test_white_space_behind_a_header_is_no_part_of_it(servers: LocalStack, blank: str) -> None:
+    """RFC 9110 §5.5. A client that writes a blank behind an idempotency key would store its event a second time."""
+    key = servers.tenant().workspaces[0].key
+    body = b'{"category":"auth","action":"user.login"}'
+
+    def post(tail: str) -> Any:
+        head = f"POST /v1/events HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {key}{tail}\r\nIdempotency-Key: k1{tail}\r\n"
+        head += f"Content-Type: application/json\r\nConnection: close\r\nContent-Length: {len(body)}\r\n\r\n"
+        with socket.create_connection(("127.0.0.1", port), 20) as producer, producer.makefile("rb") as answer:
+            producer.sendall(head.encode() + body)
+            status, _, rest = answer.read().partition(b"\r\n")
+        assert b" 202 " in status, rest
+        return json.loads(rest.partition(b"\r\n\r\n")[2])["id"]
+
+    with _serving(servers, "ingest", Role.INGEST) as (_, port):
+        assert post(blank) == post("")
 
 
 @pytest.mark.parametrize("module", ["ingest", "api", "streams"])

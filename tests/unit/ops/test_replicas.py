@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from structlog.testing import capture_logs
 
 from ops import replicas as module
 from ops.replicas import Replicas, process_name
@@ -20,21 +21,23 @@ class FakeProcesses:
         return self.number
 
 
-async def test_alone_there_is_nothing_to_tell(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_alone_there_is_nothing_to_tell() -> None:
     replicas = Replicas(FakeProcesses(1), None)
-    await replicas.look()
+    with capture_logs() as logged:
+        await replicas.look()
     assert replicas.notices() == []
-    assert capsys.readouterr().out == ""
+    assert logged == []
 
 
-async def test_beside_others_it_is_logged_once_and_told_until_they_are_gone(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_beside_others_it_is_logged_once_and_told_until_they_are_gone() -> None:
     processes = FakeProcesses(3)
     replicas = Replicas(processes, None)
-    for _ in range(3):
-        await replicas.look()
+    with capture_logs() as logged:
+        for _ in range(3):
+            await replicas.look()
     notice = "rate limits: 3 processes serve and each counts alone, set RATE_LIMIT_STORE_URL"
     assert replicas.notices() == [notice]
-    assert capsys.readouterr().out.count(notice) == 1
+    assert [line["event"] for line in logged] == [notice]
     processes.number = 1
     await replicas.look()
     assert replicas.notices() == []
@@ -46,9 +49,7 @@ def test_the_apps_of_one_process_are_one() -> None:
     assert len({name.split(" ")[1] for name in services}) == 1
 
 
-async def test_a_look_that_fails_is_logged_and_the_next_one_counts(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_look_that_fails_is_logged_and_the_next_one_counts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else the notice would be gone for good, and nobody told."""
     monkeypatch.setattr(module, "_LOOK_SECONDS", 0.0)
 
@@ -60,9 +61,10 @@ async def test_a_look_that_fails_is_logged_and_the_next_one_counts(
             return self.number
 
     replicas = Replicas(Stumbling(0), None)
-    replicas.start()
-    async with asyncio.timeout(5):
-        while not replicas.notices():
-            await asyncio.sleep(0)
-    await replicas.stop()
-    assert "other processes are not seen" in capsys.readouterr().out
+    with capture_logs() as logged:
+        replicas.start()
+        async with asyncio.timeout(5):
+            while not replicas.notices():
+                await asyncio.sleep(0)
+        await replicas.stop()
+    assert "other processes are not seen" in [line["event"] for line in logged]
