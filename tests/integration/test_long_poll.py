@@ -52,9 +52,16 @@ class Reader:
         await self.consumer.seek_to_end(PARTITION)
 
     async def until_it_waits_long(self) -> None:
-        """A fetch is under way whose wait is the longest."""
+        """A fetch is under way that would wait for the longest time."""
         async with asyncio.timeout(PATIENCE):
-            while not (self.polling._waiting and any(pace.interval == LONGEST_MS for pace in self.polling._paces.values())):
+            while not self.polling._waiting:
+                await asyncio.sleep(0.01)
+        now = asyncio.get_running_loop().time()
+        for node in self.polling._active_at:
+            self.polling._active_at[node] = now - LONGEST_MS
+        self.polling.interrupt()
+        async with asyncio.timeout(PATIENCE):
+            while not any(not interrupted.done() for interrupted in self.polling._waiting):
                 await asyncio.sleep(0.01)
 
     async def values(self, count: int) -> list[bytes]:

@@ -112,7 +112,7 @@ async def test_the_record_that_ends_a_silence_is_taken_at_once(settings: Setting
     async with reading(settings) as (member, _sinks):
         for place in places.values():
             chain = new_chain(region=place.region)
-            await until(lambda: _waits_long(member))
+            await _wait_long(member)
             async with asyncio.timeout(LONG_WAIT_SECONDS / 2):
                 await place.announce(chain, 1)
                 await until_indexed(place.database, chain)
@@ -122,11 +122,10 @@ async def test_a_partition_that_begins_anew_during_a_long_wait_is_read_at_once(s
     """Its fetch would else be sent when the one under way is answered, which waits for the other partitions' records."""
     async with reading(settings) as (member, sinks):
         sink, chain = sinks[Region.US], new_chain(3)
-        await until(lambda: _waits_long(member))
+        await _wait_long(member)
         member._reader._consumer.pause(TopicPartition(sink.topic, 3))
-        member._reader._polling.interrupt()  # what waits from now on is without the partition
+        await _wait_long(member)  # without the partition
         await places[Region.US].announce(chain, 1)
-        await until(lambda: _waits_long(member))
         async with asyncio.timeout(LONG_WAIT_SECONDS / 2):
             sink.stop([3])
             sink.start(3)
@@ -142,9 +141,16 @@ async def _is_ready(sink: RegionSink[Any]) -> bool:
     return len(sink._loops) > 0
 
 
-async def _waits_long(member: GroupMember) -> bool:
-    """Whether a fetch that is as long as can be is under way."""
-    if not hasattr(member, "_reader"):
-        return False
-    polling = member._reader._polling
-    return bool(polling._waiting) and all(pace.interval >= LONGEST_MS for pace in polling._paces.values())
+async def _wait_long(member: GroupMember) -> None:
+    """Return when a new fetch is under way that waits for the longest time."""
+    await until(lambda: _waits(member, set()))
+    polling, now = member._reader._polling, asyncio.get_running_loop().time()
+    for node in polling._active_at:
+        polling._active_at[node] = now - LONGEST_MS
+    before = set(polling._waiting)
+    polling.interrupt()
+    await until(lambda: _waits(member, before))
+
+
+async def _waits(member: GroupMember, before: set[asyncio.Future[None]]) -> bool:
+    return hasattr(member, "_reader") and bool(member._reader._polling._waiting - before)

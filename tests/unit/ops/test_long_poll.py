@@ -14,10 +14,14 @@ from aiokafka.consumer import fetcher
 from aiokafka.errors import KafkaConnectionError
 from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.metadata import MetadataRequest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from ops.long_poll import LongPoll
+from ops import long_poll
+from ops.long_poll import LongPoll, wait_ms
 
 SHORTEST, LONGEST = 50, 400
+LONG_AGO = 3600.0
 NODE = 1
 PATIENCE = 5.0
 Partition = tuple[Any, ...]
@@ -66,8 +70,12 @@ class World:
     def _failed(self) -> None:
         self.failures += 1
 
-    def begin(self) -> asyncio.Task[Any]:
-        request = FetchRequest(SHORTEST, 1 << 20, 1 << 23, 0, [("events", [(0, 7, 1 << 20)])])
+    def fall_silent(self) -> None:
+        """Nothing has come for long."""
+        self.polling._active_at[NODE] = asyncio.get_running_loop().time() - LONG_AGO
+
+    def begin(self, min_bytes: int = 1 << 20) -> asyncio.Task[Any]:
+        request = FetchRequest(SHORTEST, min_bytes, 1 << 23, 0, [("events", [(0, 7, 1 << 20)])])
         return asyncio.create_task(self.client.send(NODE, request))
 
     async def fetch(self, partition: Partition) -> Any:
@@ -82,41 +90,65 @@ class World:
 
 async def asleep(world: World) -> asyncio.Task[Any]:
     """A long fetch under way."""
-    await world.fetch(EMPTY)
+    world.fall_silent()
     fetching = world.begin()
-    while len(world.client.sent) < 2:
+    while not world.client.sent:
         await asyncio.sleep(0)
     return fetching
 
 
-async def test_waits_grow_while_nothing_comes_and_then_end_with_the_first_record() -> None:
+@given(st.floats(0, 1e6), st.integers(1, 1000), st.integers(1, 100))
+def test_a_wait_is_the_configured_one_or_as_long_as_nothing_came(quiet: float, shortest: int, factor: int) -> None:
+    wait = wait_ms(quiet, shortest, shortest * factor)
+    assert shortest <= wait <= shortest * factor
+    if quiet < 0.5:
+        assert wait == shortest
+    else:
+        assert wait == max(shortest, min(round(quiet * 1000), shortest * factor))
+
+
+@given(st.lists(st.floats(0, 100), min_size=2, max_size=2).map(sorted))
+def test_a_longer_silence_never_makes_a_shorter_wait(silences: list[float]) -> None:
+    before, after = (wait_ms(silence, SHORTEST, LONGEST) for silence in silences)
+    assert before <= after
+
+
+async def test_fetches_gather_until_nothing_has_come_for_a_while() -> None:
+    """Under a light load a fetch that returned with the first record would make work of a few events each."""
     world = World()
-    for _ in range(6):
+    for _ in range(3):
         await world.fetch(EMPTY)
-    assert world.terms == [(50, 1 << 20), (100, 1), (200, 1), (400, 1), (400, 1), (400, 1)]
+    world.fall_silent()
+    await world.fetch(EMPTY)
+    assert world.terms == [(SHORTEST, 1 << 20)] * 3 + [(LONGEST, 1)]
 
 
 @pytest.mark.parametrize("partition", [RECORDS, ERROR])
 async def test_after_records_or_an_error_fetches_are_as_configured(partition: Partition) -> None:
-    """Under load a fetch that returned with the first record would make work of a few events each."""
     world = World()
-    for each in (EMPTY, EMPTY, partition, EMPTY):
+    world.fall_silent()
+    for each in (partition, EMPTY):
         await world.fetch(each)
-    assert world.terms[-1] == (SHORTEST, 1 << 20)
+    assert world.terms == [(LONGEST, 1), (SHORTEST, 1 << 20)]
 
 
-async def test_an_error_of_a_partition_is_told() -> None:
-    """Its topic may be another one now, or the log may have lost what was to be read."""
+@pytest.mark.parametrize(("min_bytes", "gathers"), [(1 << 20, True), (1, False)])
+async def test_the_first_record_waits_a_moment_where_fetches_gather(monkeypatch: pytest.MonkeyPatch, min_bytes: int, gathers: bool) -> None:
+    """A tail, which does not, tells it at once."""
+    monkeypatch.setattr(long_poll, "_GATHER_SECONDS", LONG_AGO)
     world = World()
-    await world.fetch(RECORDS)
-    assert world.failures == 0
-    await world.fetch(ERROR)
-    assert world.failures == 1
+    world.fall_silent()
+    world.client.answers.put_nowait(SimpleNamespace(topics=[("events", [RECORDS])]))
+    fetching = world.begin(min_bytes)
+    done, _ = await asyncio.wait({fetching}, timeout=0.05 if gathers else PATIENCE)
+    assert bool(done) is not gathers
+    fetching.cancel()
 
 
 async def test_a_long_wait_changes_nothing_else_of_a_fetch() -> None:
     world = World()
     await world.fetch(EMPTY)
+    world.fall_silent()
     await world.fetch(EMPTY)
     (short, _), (patient, _) = world.client.sent
     for name in ("_max_bytes", "_isolation_level", "_topics", "_rack_id"):
@@ -126,12 +158,12 @@ async def test_a_long_wait_changes_nothing_else_of_a_fetch() -> None:
 async def test_no_wait_is_long_while_something_fetched_is_not_yet_taken() -> None:
     """The fetch is without its partition, which would stand still until the wait ends (streaming facts §1.4)."""
     world = World()
-    await world.fetch(EMPTY)
+    world.fall_silent()
     world.unread["partition"] = "records"
     await world.fetch(EMPTY)
     world.unread.clear()
     await world.fetch(EMPTY)
-    assert world.terms == [(50, 1 << 20), (50, 1 << 20), (200, 1)]
+    assert world.terms == [(SHORTEST, 1 << 20), (LONGEST, 1)]
 
 
 async def test_an_interrupted_wait_tells_nothing_and_gives_up_its_connection() -> None:
@@ -169,13 +201,22 @@ async def test_a_short_fetch_is_not_interrupted() -> None:
 async def test_a_fetch_that_fails_is_told_and_the_next_ones_are_short() -> None:
     """A broker that was away may come back with a group that this consumer is no member of."""
     world = World()
-    await world.fetch(EMPTY)
+    world.fall_silent()
     world.client.answers.put_nowait(KafkaConnectionError())
     with pytest.raises(KafkaConnectionError):
         await world.begin()
     await world.fetch(EMPTY)
     assert world.failures == 1
     assert world.terms[-1] == (SHORTEST, 1 << 20)
+
+
+async def test_an_error_of_a_partition_is_told() -> None:
+    """Its topic may be another one now, or the log may have lost what was to be read."""
+    world = World()
+    await world.fetch(RECORDS)
+    assert world.failures == 0
+    await world.fetch(ERROR)
+    assert world.failures == 1
 
 
 async def test_fetches_have_a_connection_of_their_own_and_other_requests_have_not() -> None:
