@@ -6,14 +6,13 @@ import asyncio
 import contextlib
 import ssl
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from functools import lru_cache
 from io import BytesIO
 from typing import Any, ClassVar, NamedTuple
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener, ConsumerRecord, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
 from aiokafka.errors import KafkaError, MessageSizeTooLargeError, NoError, TopicAlreadyExistsError, for_code
 from aiokafka.helpers import create_ssl_context
 from aiokafka.partitioner import murmur2
@@ -30,15 +29,10 @@ __all__ = ["AIOKafkaProducer", "ConsumerRecord", "KafkaError", "MessageSizeTooLa
 MAX_RECORD_BYTES = 16 << 20
 """Of the ingest and rejected topics: the largest legal batch with its leaves and salts fits."""
 _BATCH_BYTES = 1 << 20
-# A group's members gather more than the chain worker does: they are downstream, where fewer and larger batches cost the machine less.
-_GROUP_FETCH_BYTES, _GROUP_FETCH_MAX_BYTES = 1 << 20, 8 << 20
-_GROUP_FETCH_WAIT_MS = 200
+_TOPIC_PARTITION_BYTES, _TOPIC_FETCH_BYTES = 1 << 20, 8 << 20
 _TOPIC_FETCH_WAIT_MS, _TOPIC_FETCH_RECORDS = 50, 500
-_FETCHER_MS = 2_000
+FETCHER_MS = 2_000
 """How often aiokafka's fetcher looks around while none of what it waits for has happened."""
-_GROUP_METADATA_AGE_MS = 5_000
-"""A broker just restarted may answer that it knows no topics; the group's leader must ask again soon."""
-_NEVER_MS = 24 * 3_600_000
 _REQUEST_TIMEOUT_MS = 10_000
 
 
@@ -237,9 +231,9 @@ class TopicReader:
             enable_auto_commit=False,
             auto_offset_reset="none",  # what the log no longer has is for its user to know of
             fetch_max_wait_ms=_TOPIC_FETCH_WAIT_MS,
-            max_partition_fetch_bytes=_GROUP_FETCH_BYTES,
-            fetch_max_bytes=_GROUP_FETCH_MAX_BYTES,
-            consumer_timeout_ms=_FETCHER_MS,
+            max_partition_fetch_bytes=_TOPIC_PARTITION_BYTES,
+            fetch_max_bytes=_TOPIC_FETCH_BYTES,
+            consumer_timeout_ms=FETCHER_MS,
         )
         LongPoll(self._consumer)
 
@@ -269,93 +263,6 @@ class TopicReader:
     async def stop(self) -> None:
         """Disconnect."""
         await self._consumer.stop()
-
-
-class GroupReader:
-    """One member of a consumer group that reads a topic; the partitions are shared out, where to read each from the caller says.
-
-    A partition that was assigned is not read before ``seek``. The broker's committed offsets are not used.
-    """
-
-    def __init__(
-        self,
-        settings: Settings,
-        region: Region,
-        topic: str,
-        group: str,
-        *,
-        session_seconds: float,
-        on_assigned: Callable[[set[int]], None],
-        on_revoked: Callable[[set[int]], None],
-    ) -> None:
-        """``on_revoked`` and ``on_assigned`` are called in turn at each rebalance, with all partitions of this member."""
-        self._topic = topic
-        self._listener = _Listener(self._pause_first(on_assigned), on_revoked)
-        self._consumer = AIOKafkaConsumer(
-            **connection(settings, region),
-            group_id=group,
-            partition_assignment_strategy=[RoundRobinPartitionAssignor],
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            metadata_max_age_ms=_GROUP_METADATA_AGE_MS,
-            session_timeout_ms=round(session_seconds * 1000),
-            heartbeat_interval_ms=round(session_seconds * 100),
-            max_poll_interval_ms=_NEVER_MS,  # a database that is away is no reason to give the partitions to somebody else
-            fetch_min_bytes=_GROUP_FETCH_BYTES,
-            fetch_max_wait_ms=_GROUP_FETCH_WAIT_MS,
-            max_partition_fetch_bytes=_GROUP_FETCH_BYTES,
-            fetch_max_bytes=_GROUP_FETCH_MAX_BYTES,
-        )
-
-    async def start(self) -> None:
-        """Connect and join the group. Raises ``KafkaError``."""
-        await self._consumer.start()
-        self._consumer.subscribe([self._topic], listener=self._listener)
-
-    async def stop(self) -> None:
-        """Leave the group."""
-        await self._consumer.stop()
-
-    def seek(self, partition: int, offset: int) -> None:
-        """Read the partition from an offset on; if the log no longer has it, from its beginning."""
-        self._consumer.seek(self._at(partition), offset)
-        self._consumer.resume(self._at(partition))
-
-    async def fetch(self, partition: int, *, limit: int, seconds: float) -> Sequence[ConsumerRecord]:
-        """The partition's next records, in order: ``limit`` at most, none when there are none for so long. Raises ``KafkaError``."""
-        wanted = self._at(partition)
-        found: Mapping[TopicPartition, list[ConsumerRecord]]
-        found = await self._consumer.getmany(wanted, timeout_ms=round(seconds * 1000), max_records=limit)
-        return found.get(wanted, ())
-
-    def is_deaf(self) -> bool:
-        """Whether the member has left its group for good without having been told to (a starting broker's metadata can do that)."""
-        coordinator = self._consumer._coordinator
-        task = getattr(coordinator, "_coordination_task", None)
-        return task is not None and bool(task.done())
-
-    def _at(self, partition: int) -> TopicPartition:
-        return TopicPartition(self._topic, partition)
-
-    def _pause_first(self, on_assigned: Callable[[set[int]], None]) -> Callable[[set[int]], None]:
-        def pause(partitions: set[int]) -> None:
-            # Else the fetcher would begin with the log's first record before anybody has said where to.
-            self._consumer.pause(*map(self._at, partitions))
-            on_assigned(partitions)
-
-        return pause
-
-
-class _Listener(ConsumerRebalanceListener):
-    def __init__(self, on_assigned: Callable[[set[int]], None], on_revoked: Callable[[set[int]], None]) -> None:
-        self._on_assigned = on_assigned
-        self._on_revoked = on_revoked
-
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        self._on_assigned({each.partition for each in assigned})
-
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        self._on_revoked({each.partition for each in revoked})
 
 
 async def read_topic(settings: Settings, region: Region, topic: str) -> AsyncIterator[ConsumerRecord]:

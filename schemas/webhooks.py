@@ -26,6 +26,8 @@ EVENT_TYPES = ("AUDIT_EVENT_CREATED",)
 """What an endpoint can ask to be told of."""
 TEST_TYPE = "WEBHOOK_TEST"
 
+NOTICES = "hyrelog.webhooks"
+"""PostgreSQL's channel on which dispatchers are told that there may be something to do. A lost notice is made up for by their own looks."""
 SECRET_BYTES = 32
 _SECRET_PREFIX = "whsec_"  # noqa: S105  the prefix of a secret is none
 

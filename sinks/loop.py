@@ -25,6 +25,7 @@ from schemas.announced import open_event
 from schemas.codec import Undecodable
 from schemas.event import StoredEvent
 from sinks.batch import Hole, Item, Taken, TooManyDead, fresh, in_order, jumps, moved
+from sinks.consumer import overlook
 from sinks.fates import Dead, Retry
 from sinks.gauge import SinkMetrics
 from sinks.refill import Following, Missing, Refill
@@ -32,7 +33,8 @@ from sinks.store import REFILL_ALL, Position, Row, SinkStore, is_bad_data, is_tr
 
 _LOG = log.get(__name__)
 _BATCH_EVENTS = 1000
-_IDLE_SECONDS = 1.0
+_IDLE_SECONDS, _TRIAL_SECONDS = 15.0, 1.0
+"""So long records are waited for; the latter until it is known that all goes well again."""
 _YIELD_SECONDS = 0.01
 """So long events are read in one go before heartbeats and other partitions get their turn: most take 40 µs, the largest 60 ms."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
@@ -150,8 +152,8 @@ class PartitionLoop(Generic[Row]):
 
     async def _turn(self) -> None:
         """A batch from the topic, and a page from Postgres while one is wanted: neither waits for the other's end."""
-        wait = 0 if self.is_refilling else _IDLE_SECONDS
-        records = await self._reader.fetch(self.partition, limit=_BATCH_EVENTS, seconds=wait)
+        wait = _IDLE_SECONDS if self.trouble is None else _TRIAL_SECONDS
+        records = await self._reader.fetch(self.partition, limit=_BATCH_EVENTS, seconds=0 if self.is_refilling else wait)
         if records:
             async with self._gate:
                 self._faults.hit("sink_records_read")
@@ -221,7 +223,7 @@ class PartitionLoop(Generic[Row]):
     async def _take(self, items: Sequence[Item[Row]]) -> None:
         """A batch that was begun is ended, even if its partition is taken away meanwhile: what it commits has to be told of."""
         self.taking = asyncio.ensure_future(self._commit(items))
-        self.taking.add_done_callback(_overlook)
+        self.taking.add_done_callback(overlook)  # nobody waits any more for a batch whose partition was taken away
         await asyncio.shield(self.taking)
 
     async def _commit(self, items: Sequence[Item[Row]]) -> None:
@@ -279,12 +281,6 @@ class PartitionLoop(Generic[Row]):
                 raise Moved
             await self._store.put_position(connection, self.partition, position._replace(refill_from=reached))
         self.position = position._replace(refill_from=reached)
-
-
-def _overlook(batch: asyncio.Future[None]) -> None:
-    """Nobody waits any more for a batch whose partition was taken away."""
-    if not batch.cancelled():
-        batch.exception()
 
 
 def _contradiction(position: Position | None, topic: Topic, bounds: Bounds) -> str | None:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Any, Generic, NamedTuple, Protocol, Self
 
 import uvloop
@@ -20,6 +20,7 @@ from ops.serve import serving, stop_on_signal
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
+from sinks.consumer import TopicConsumer, members
 from sinks.loop import Handle
 from sinks.region import OpenStore, RegionSink
 from sinks.store import Row
@@ -81,23 +82,36 @@ async def _serve(name: str, parts_of: PartsOf, around: Surroundings) -> None:
     stop = asyncio.Event()
     stop_on_signal(stop, grace=_GRACE_SECONDS)  # stored positions make a sudden end free
     regions = [parts_of(around, region) for region in settings.regions]
-    checks: Mapping[str, health.Check] = {called: part.check for parts in regions for called, part in parts.items()}
+    parts = {called: part for each in regions for called, part in each.items()}
+    checks: Mapping[str, health.Check] = {called: part.check for called, part in parts.items()}
     app = health.create_app(settings, health.Health(f"hyrelog-{name}", checks, around.clock), around.metrics)
+    consumers = [part for part in parts.values() if isinstance(part, TopicConsumer)]
     async with AsyncExitStack() as exits:
         tracer = await exits.enter_async_context(tracing.opened(settings, f"hyrelog-{name}"))
-        async with asyncio.TaskGroup() as working:
-            for parts in regions:
-                working.create_task(_work([*parts.values()], tracer, stop))
-            await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
+        await exits.enter_async_context(serving(app, host=settings.http_host, port=settings.sinks_http_port))
+        await exits.enter_async_context(_side_by_side([_at_work([*each.values()], tracer) for each in regions]))
+        await exits.enter_async_context(_side_by_side(members(name, settings, consumers)))
+        await stop.wait()
 
 
-async def _work(parts: Sequence[Part], tracer: Tracer | None, stop: asyncio.Event) -> None:
-    """One region until the process is to end; regions end side by side, as each may take most of its grace."""
+@asynccontextmanager
+async def _at_work(parts: Sequence[Part], tracer: Tracer | None) -> AsyncIterator[None]:
+    """One region's parts."""
     async with AsyncExitStack() as exits:
         for part in parts:
             part.tracer = tracer
             await exits.enter_async_context(part)
-        await stop.wait()
+        yield
+
+
+@asynccontextmanager
+async def _side_by_side(contexts: Sequence[AbstractAsyncContextManager[object]]) -> AsyncIterator[None]:
+    """All of them; they end at the same time, as each may take most of its grace."""
+    await asyncio.gather(*(each.__aenter__() for each in contexts))
+    try:
+        yield
+    finally:
+        await asyncio.gather(*(each.__aexit__(None, None, None) for each in contexts))
 
 
 def of_events(name: str, describe: Describe) -> PartsOf:

@@ -22,7 +22,7 @@ from ops.egress import Policy, check_url
 from ops.sealing import Sealer
 from schemas import ids
 from schemas.problems import Conflict, NotFound, PlanLimitExceeded, PlanRestricted, WorkspaceArchived, invalid
-from schemas.webhooks import SECRET_BYTES, make_secret
+from schemas.webhooks import NOTICES, SECRET_BYTES, make_secret
 
 OVERLAP_MICROS = 24 * 3600 * 1_000_000
 
@@ -182,6 +182,7 @@ class Webhooks:
         async with self._store.acting(act.caller.region, act.caller.company_id, action, parameters) as connection:
             await self._management.hold(connection, act.caller, act.address)
             yield connection
+            await connection.execute(self._sql["notify_dispatchers"], NOTICES)
 
     async def _hold(self, connection: Connection, caller: Principal, webhook_id: str) -> Webhook:
         if await connection.fetchval(self._sql["hold_webhook"], webhook_id, caller.company_id) is None:

@@ -115,6 +115,10 @@ WHERE id = $1 AND company_id = $2
 INSERT INTO webhook_due (webhook_id, id, company_id, workspace_id, kind, due_at)
 SELECT id, $3, $2, workspace_id, 'TEST', now() FROM webhook WHERE id = $1 AND company_id = $2
 
+-- name: notify_dispatchers
+-- They look at once for what there is to do, rather than when they would have.
+SELECT pg_notify($1, '')
+
 -- name: events_between
 -- How many events of the workspace have a timestamp in that range, counted no further than asked for.
 SELECT count(*) FROM (

@@ -17,12 +17,14 @@ from ops import failures, log
 from ops.clock import Clock
 from ops.egress import Egress, Policy
 from ops.faults import FaultPoints
+from ops.listener import Listener
 from ops.metrics import Metrics
 from ops.sealing import Unsealable
 from ops.settings import Settings
 from ops.tracing import Tracer
 from schemas.topics import Region
-from sinks.region import STALLED_EXIT_CODE
+from schemas.webhooks import NOTICES
+from sinks.consumer import STALLED_EXIT_CODE
 from sinks.store import is_transient
 from sinks.webhooks.attempt import Sender
 from sinks.webhooks.claims import Claims
@@ -35,9 +37,10 @@ from sinks.webhooks.results import Results
 from sinks.webhooks.sending import Sending
 
 _LOG = log.get(__name__)
-_CONNECTIONS = 3
+_CONNECTIONS = 4
+"""One of them listens."""
 _FIRST_PAUSE, _LAST_PAUSE = 0.2, 5.0
-_REPLAY_SECONDS, _REPLAY_PAUSE = 1.0, 0.01
+_REPLAY_QUIET_SECONDS, _REPLAY_SECONDS, _REPLAY_PAUSE = 10.0, 1.0, 0.01
 _BACKLOG_SECONDS, _BACKLOG_COUNTED = 15.0, 100_000
 _DAYS_SECONDS = 3600.0
 _ANSWER_AGE_SECONDS = 15.0
@@ -57,7 +60,7 @@ class Dispatcher:
         self._faults = faults
         self._metrics = WebhookMetrics(metrics, region)
         self._lanes = Lanes(_bounds(settings))
-        self._answered_at = clock.monotonic()
+        self._may_replay = asyncio.Event()
 
     async def __aenter__(self) -> Self:
         """Open connections, and begin as soon as PostgreSQL answers."""
@@ -65,6 +68,7 @@ class Dispatcher:
         pool = await open_ledger_pool(self._settings.database_url(self.region), self.region, _CONNECTIONS)
         self._exits.callback(pool.terminate)
         egress = await self._exits.enter_async_context(Egress(Policy.of(self._settings)))
+        self._listener = Listener(pool, NOTICES, self._on_notice)
         self._build(Ledger(self.region, pool), egress)
         self._tasks = [asyncio.create_task(self._results.run()), asyncio.create_task(self._work())]
         for task in self._tasks:
@@ -78,7 +82,15 @@ class Dispatcher:
         self._ledger = ledger
         self._results = Results(ledger, self.region, failing_seconds, clock=clock, faults=faults, metrics=metrics)
         self._sending = Sending(self._lanes, self._sender, self._results, clock, faults)
-        self._claims = Claims(ledger, self._sending, self.lease, clock=clock, faults=faults, metrics=metrics)
+        self._claims = Claims(
+            ledger,
+            self._sending,
+            self.lease,
+            is_listening=lambda: self._listener.is_listening,
+            clock=clock,
+            faults=faults,
+            metrics=metrics,
+        )
         self._replays = Replays(ledger, self.region, clock)
         self._results.on_recovery = self._sending.go
         self._sending.on_low = self._claims.wake
@@ -102,7 +114,7 @@ class Dispatcher:
         """Raise when PostgreSQL was not seen for a while, results can't be written, or the last secret needed could not be opened."""
         if self._sender.is_keyless:
             raise Unsealable("a webhook's secret can't be opened")
-        if self._results.in_trouble or self._clock.monotonic() - self._answered_at > _ANSWER_AGE_SECONDS:
+        if self._results.in_trouble or self._clock.monotonic() - self._claims.answered_at > _ANSWER_AGE_SECONDS:
             raise TimeoutError("PostgreSQL has not answered for a while")
 
     def now(self) -> float:
@@ -120,25 +132,33 @@ class Dispatcher:
             self._sending.know(endpoint)
         self._sending.more.update(left)
         self._sending.put(deliveries)
+        self._claims.stir()
 
     async def _work(self) -> None:
         await self._until_done(self._make_days)  # before any attempt: it could not be recorded
         self._sending.is_open = True
-        await asyncio.gather(*map(self._for_ever, (self._claim, self._replay, self._count, self._keep_days)))
+        steps = (self._claims.turn, self._replay, self._count, self._keep_days)
+        await asyncio.gather(self._listener.run(), *map(self._for_ever, steps))
 
-    async def _claim(self) -> None:
-        await self._claims.turn()
-        self._answered_at = self._clock.monotonic()
+    def _on_notice(self) -> None:
+        self._claims.wake()
+        self._may_replay.set()
 
     async def _replay(self) -> None:
+        self._may_replay.clear()
         began = self._clock.monotonic()
         made_due = await self._replays.turn()
+        if made_due is None:
+            with suppress(TimeoutError):
+                is_quiet = self._listener.is_listening and not self._replays.is_waiting
+                async with asyncio.timeout(_REPLAY_QUIET_SECONDS if is_quiet else _REPLAY_SECONDS):
+                    await self._may_replay.wait()
+            return
         if made_due:
             self._metrics.replayed(made_due)
             self._claims.wake()
         # Half of the time at most, also where nothing of page after page is wanted.
-        took = self._clock.monotonic() - began
-        await asyncio.sleep(_REPLAY_SECONDS if made_due is None else max(_REPLAY_PAUSE, took))
+        await asyncio.sleep(max(_REPLAY_PAUSE, self._clock.monotonic() - began))
 
     async def _count(self) -> None:
         self._metrics.backlog(await self._ledger.backlog(_BACKLOG_COUNTED))

@@ -14,7 +14,7 @@ from ops.db import Connection, Pool, Row, load_queries
 from ops.rows import to_stored
 from schemas.event import StoredEvent
 from schemas.topics import Region
-from schemas.webhooks import Filters, Kind
+from schemas.webhooks import NOTICES, Filters, Kind
 from sinks.webhooks.model import MAX_ATTEMPTS, Delivery, Disabled, Endpoint, Result
 
 _LOG = log.get(__name__)
@@ -134,6 +134,17 @@ class Ledger:
         columns = map(list, zip(*asked, strict=True))
         rows = await connection.fetch(self._sql["disable"], *columns, reason.value, failing_for)
         return [Stopped(str(row["id"]), str(row["company_id"])) for row in rows]
+
+    async def is_replaying(self) -> bool:
+        """Whether any replay is under way."""
+        async with self._connection() as connection:
+            found: bool = await connection.fetchval(self._sql["is_replaying"])
+        return found
+
+    async def notify(self) -> None:
+        """Have all dispatchers look for what is due."""
+        async with self._connection() as connection:
+            await connection.execute(self._sql["notify_dispatchers"], NOTICES)
 
     async def backlog(self, limit: int) -> int:
         """How many deliveries are to be made, counted up to ``limit``."""

@@ -257,6 +257,14 @@ UPDATE webhook_replay
 SET state = $2, events = events + $3, after_at = $4, after_seq = $5, finished_at = CASE WHEN $2 <> 'RUNNING' THEN now() END
 WHERE id = $1
 
+-- name: is_replaying
+-- Whether any replay is under way.
+SELECT EXISTS (SELECT FROM webhook_replay WHERE state = 'RUNNING')
+
+-- name: notify_dispatchers
+-- They look at once for what is due.
+SELECT pg_notify($1, '')
+
 -- name: backlog
 -- How many deliveries are to be made, counted up to a number.
 SELECT count(*) FROM (SELECT FROM webhook_due WHERE due_at < '9999-01-01T00:00:00Z' LIMIT $1) AS due

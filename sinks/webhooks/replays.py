@@ -50,9 +50,14 @@ class Replays:
         """Replays, and until when (monotonic)."""
         self._sql = load_queries("sinks.webhooks")
         self._after = _FIRST
+        self.is_waiting = False
+        """Where there was nothing to do: whether a replay is under way that can't go on yet."""
 
     async def turn(self) -> int | None:
         """A page of the next replay, in one transaction: how many deliveries it made due; ``None`` when there was nothing to do."""
+        self.is_waiting = await self._ledger.is_replaying()
+        if not self.is_waiting:
+            return None
         now = self._clock.monotonic()
         self._left_alone = {replay: until for replay, until in self._left_alone.items() if until > now}
         async with self._ledger.transaction() as connection:

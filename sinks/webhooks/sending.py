@@ -34,6 +34,11 @@ class Sending:
         self._endpoints: dict[str, Endpoint] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
+    @property
+    def is_quiet(self) -> bool:
+        """Whether there is nothing in hand, and all that was is written."""
+        return not (self.lanes.waiting or self.lanes.under_way) and self._results.is_empty
+
     def know(self, endpoint: Endpoint) -> None:
         """The endpoint as it was just read; what goes to it from now on goes by that."""
         known = self._endpoints.get(endpoint.id)

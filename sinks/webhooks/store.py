@@ -10,7 +10,7 @@ from ops.db import Connection, Pool, load_queries
 from schemas.event import StoredEvent
 from schemas.ids import is_uuid
 from schemas.topics import Region
-from schemas.webhooks import Kind, delivery_id
+from schemas.webhooks import NOTICES, Kind, delivery_id
 from sinks.store import AfterCommit, SinkStore
 from sinks.webhooks.ledger import to_endpoint
 from sinks.webhooks.model import Delivery, Endpoint
@@ -76,6 +76,8 @@ class WebhookStore(SinkStore[StoredEvent]):
         found = self._due(rows, endpoints)
         new = await self._insert_due(connection, found) if found else set()
         await connection.execute(self._sql["move_heads"], list(last), list(last.values()))
+        if new and self._intake is None:
+            await connection.execute(self._sql["notify_dispatchers"], NOTICES)
         return self._hand_over([each for each in found if each.id in new], now) if new else None
 
     async def _endpoints(self, connection: Connection, workspaces: Iterable[str]) -> Mapping[str, list[Endpoint]]:

@@ -24,6 +24,7 @@ from schemas.retention import DAY_MICROS
 from schemas.topics import Region, archive_topic
 from sinks.archive.handle import NotAsMarked
 from sinks.archive.region import RegionArchiver
+from sinks.consumer import GroupMember
 from tests.support.archiving import DAY, Archive, Superuser, archive_of, event_id, mark
 from tests.support.chains import BASE_TIME, SECOND, Chain, store
 from tests.support.stack import LocalStack
@@ -245,7 +246,7 @@ async def test_what_the_topic_names_is_archived_by_the_sink(servers: LocalStack,
     finally:
         await kafka.stop()
     sink = RegionArchiver(settings, Region.US, metrics=archive.metrics, clock=SystemClock(), faults=FaultPoints(None))
-    async with sink, asyncio.timeout(60):
+    async with sink, GroupMember("archive", settings, [sink]), asyncio.timeout(60):
         while archive.count("hyrelog_archive_archived_events_total") < len(events):
             await asyncio.sleep(0.05)
     assert await _read(archive, part_id) == _plain(events)

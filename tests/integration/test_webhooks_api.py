@@ -14,7 +14,7 @@ from ops.local.environment import Role
 from ops.sealing import Sealer
 from ops.tenancy.registry import open_registry
 from schemas.incoming import parse_time
-from schemas.webhooks import secret_key
+from schemas.webhooks import NOTICES, secret_key
 from tests.support.managing import Database, audit_workspace, bind
 from tests.support.serving import served
 from tests.support.stack import LocalStack
@@ -50,6 +50,23 @@ async def test_an_endpoint_is_told_with_its_secret_once(desk: Desk) -> None:
     assert shown == expected | dict.fromkeys(nothing)
     assert await desk.get(made["id"]) == made
     assert (await desk.ask("GET", desk.place)).json() == {"data": [made], "nextCursor": None}
+
+
+async def test_dispatchers_are_told_to_look_of_each_action(desk: Desk) -> None:
+    """They rest while nothing is due: a test is to be sent at once, and a disabled endpoint to be sent no more."""
+    notices: asyncio.Queue[object] = asyncio.Queue()
+
+    def notice(*_notice: object) -> None:
+        notices.put_nowait(_notice)
+
+    await desk.superuser.add_listener(NOTICES, notice)
+    made = await desk.create()
+    for action in ("test", "disable", "enable"):
+        assert (await desk.ask("POST", f"/v1/webhooks/{made['id']}/{action}")).status_code < 300
+    async with asyncio.timeout(30):
+        for _ in range(4):
+            await notices.get()
+    await desk.superuser.remove_listener(NOTICES, notice)
 
 
 async def test_its_making_is_audited_without_its_secrets(desk: Desk) -> None:

@@ -16,6 +16,8 @@ from aiohttp import web
 
 from ops.local.environment import Role, service_environ
 from ops.settings import Settings
+from schemas.webhooks import NOTICES
+from sinks.webhooks import claims, dispatcher
 from tests.support.delivering import FAST, Scene, dispatching, reconnected, scene, value
 from tests.support.managing import Database
 from tests.support.receiver import Received, hang
@@ -23,6 +25,7 @@ from tests.support.sinking import REGION, persist, until
 from tests.support.stack import LocalStack
 
 LEASE = 2.0
+FOR_EVER = 3600.0
 PATIENT = {"webhook_lease_seconds": 60.0, "webhook_timeout_seconds": 30.0}
 """However busy the machine is, nothing ends by itself."""
 
@@ -98,6 +101,50 @@ async def test_deliveries_of_a_killed_dispatcher_are_made_by_another(stage: Scen
         assert [row["error"] for row in rows] == ["INTERRUPTED"] * (len(rows) - 1) + [None]
         assert rows[-1]["state"] == "SUCCEEDED"
     assert {each.id for each in got if each.attempt > 1} <= {key for key, rows in by_delivery.items() if len(rows) > 1}
+
+
+async def test_a_dispatcher_that_rests_is_woken_by_a_notice(stage: Scene, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of what others make due: a test, a replay."""
+    monkeypatch.setattr(claims, "_QUIET_PAUSE", FOR_EVER)
+    monkeypatch.setattr(dispatcher, "_REPLAY_QUIET_SECONDS", FOR_EVER)
+    chain = stage.chain()
+    (event,) = await persist(stage.database, chain, chain.events(1))
+    hook = await stage.hook(chain, "/hook")
+    async with dispatching(settings.model_copy(update=PATIENT), sink=False):
+        await until(lambda: _has_listeners(stage.database, 1))
+        await stage.test(chain, hook)
+        await stage.over(hook, 1)
+        await stage.replay(chain, hook, from_seq=event.seq, to_seq=event.seq)
+        await stage.over(hook, 2)
+        await stage.make_due(hook, [event])
+        await stage.over(hook, 3)
+
+
+async def test_who_has_more_due_than_it_takes_wakes_the_others(stage: Scene, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else one that rests would leave it alone with a flood."""
+    monkeypatch.setattr(claims, "_QUIET_PAUSE", FOR_EVER)
+    chain = stage.chain()
+    events = await persist(stage.database, chain, chain.events(1000))
+    hook = await stage.hook(chain, "/hook")
+    stage.receiver.answers["/hook"] = hang
+    ours, noticed = stage.database.get_server_pid(), asyncio.Event()
+
+    def notice(_connection: object, pid: int, _channel: object, _payload: object) -> None:
+        if pid != ours:
+            noticed.set()
+
+    await stage.database.add_listener(NOTICES, notice)
+    async with dispatching(settings.model_copy(update=PATIENT), sink=False), asyncio.timeout(30):
+        await stage.make_due(hook, events)
+        await noticed.wait()
+    await stage.database.remove_listener(NOTICES, notice)
+
+
+async def _has_listeners(database: Database, count: int) -> bool:
+    listening: int = await database.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'hyrelog-webhooks-dispatcher' AND query LIKE 'LISTEN %'"
+    )
+    return listening == count
 
 
 async def test_two_dispatchers_make_each_delivery_once(stage: Scene, settings: Settings) -> None:

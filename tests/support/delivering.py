@@ -23,7 +23,8 @@ from ops.metrics import Metrics
 from ops.sealing import Sealer
 from ops.settings import Settings
 from schemas.event import StoredEvent
-from schemas.webhooks import delivery_id, make_secret
+from schemas.webhooks import NOTICES, delivery_id, make_secret
+from sinks.consumer import GroupMember
 from sinks.region import RegionSink
 from sinks.webhooks.dispatcher import Dispatcher
 from sinks.webhooks.handle import handle
@@ -102,6 +103,7 @@ class Scene:
             "deleted_at = CASE WHEN $2 THEN now() END WHERE id = $1"
         )
         await self.database.execute(statement, hook.id, deleted)
+        await self.notify()
 
     async def test(self, chain: Chain, hook: Hook) -> None:
         """A test of it is due."""
@@ -109,6 +111,7 @@ class Scene:
             "INSERT INTO webhook_due (webhook_id, id, company_id, workspace_id, kind, due_at) VALUES ($1, $2, $3, $4, 'TEST', now())",
             hook.id, uuid4(), chain.company_id, chain.workspace_id,
         )  # fmt: skip
+        await self.notify()
 
     async def replay(self, chain: Chain, hook: Hook, **wanted: Any) -> UUID:
         """Events are to be sent again: those of a range of times or seqs, or of these ids."""
@@ -119,6 +122,7 @@ class Scene:
             f"INSERT INTO webhook_replay (id, webhook_id, company_id, workspace_id, {names}) VALUES ($1, $2, $3, $4, {places})",
             made, hook.id, chain.company_id, chain.workspace_id, *wanted.values(),
         )  # fmt: skip
+        await self.notify()
         return made
 
     async def make_due(self, hook: Hook, events: Sequence[StoredEvent]) -> None:
@@ -132,6 +136,11 @@ class Scene:
             "SELECT *, 'EVENT', now() FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::uuid[], $5::bigint[], $6::uuid[])",
             *map(list, zip(*rows, strict=True)),
         )  # fmt: skip
+        await self.notify()
+
+    async def notify(self) -> None:
+        """Tell dispatchers that there is something to do, as the API does."""
+        await self.database.execute("SELECT pg_notify($1, '')", NOTICES)
 
     async def tell(self, chain: Chain, events: Sequence[StoredEvent]) -> list[StoredEvent]:
         """Store events and announce them."""
@@ -202,7 +211,8 @@ async def dispatching(settings: Settings, *, sink: bool = True) -> AsyncIterator
         if not sink:
             yield metrics
             return
-        async with RegionSink("webhooks", handle, open_store, settings, REGION, metrics=metrics, clock=clock, faults=faults):
+        consumer = RegionSink("webhooks", handle, open_store, settings, REGION, metrics=metrics, clock=clock, faults=faults)
+        async with consumer, GroupMember("webhooks", settings, [consumer]):
             yield metrics
 
 

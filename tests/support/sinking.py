@@ -22,6 +22,7 @@ from schemas.codec import encode_stored
 from schemas.event import StoredEvent
 from schemas.tokens import event_tokens
 from schemas.topics import Region, events_topic
+from sinks.consumer import GroupMember
 from sinks.loop import Handle
 from sinks.region import OpenStore, RegionSink
 from sinks.search.handle import handle as search_handle
@@ -36,11 +37,12 @@ PATIENCE = 30.0
 
 
 class Topic:
-    """The region's events topic, to write to as the chain worker does."""
+    """A region's events topic, to write to as the chain worker does."""
 
-    def __init__(self, stack: LocalStack, producer: Any) -> None:
+    def __init__(self, stack: LocalStack, producer: Any, region: Region) -> None:
         self.settings = stack.settings(Role.RELAY)
         self._producer = producer
+        self._region = region
 
     async def put(self, workspace: str, values: Sequence[bytes]) -> None:
         """Records of a workspace, in one batch."""
@@ -48,7 +50,7 @@ class Topic:
         for value in values:
             assert batch.append(timestamp=None, key=workspace.encode(), value=value, headers=[]) is not None
         partition = partition_of(workspace, self.settings.topic_partitions)
-        await (await self._producer.send_batch(batch, events_topic(REGION), partition=partition))
+        await (await self._producer.send_batch(batch, events_topic(self._region), partition=partition))
 
     async def announce(self, events: Sequence[StoredEvent]) -> None:
         """Events of one workspace."""
@@ -66,22 +68,22 @@ async def forget_records(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def open_topic(stack: LocalStack) -> AsyncIterator[Topic]:
+async def open_topic(stack: LocalStack, region: Region = REGION) -> AsyncIterator[Topic]:
     """A producer for the events topic."""
-    producer = kafka.producer(stack.settings(Role.RELAY), REGION)
+    producer = kafka.producer(stack.settings(Role.RELAY), region)
     await producer.start()
     try:
-        yield Topic(stack, producer)
+        yield Topic(stack, producer, region)
     finally:
         await producer.stop()
 
 
-def new_chain(partition: int | None = None, partitions: int = 8) -> Chain:
+def new_chain(partition: int | None = None, partitions: int = 8, region: Region = REGION) -> Chain:
     """A workspace nobody knows, of a certain partition if told so."""
     while True:
         workspace = str(uuid4())
         if partition is None or partition_of(workspace, partitions) == partition:
-            return Chain(str(uuid4()), workspace, REGION)
+            return Chain(str(uuid4()), workspace, region)
 
 
 async def persist(database: Database, chain: Chain, events: Sequence[StoredEvent]) -> list[StoredEvent]:
@@ -97,8 +99,16 @@ async def sinking(
     """The search sink at work on the region."""
     metrics = Metrics(CollectorRegistry())
     sink = RegionSink("search", handle, open_store, settings, REGION, metrics=metrics, clock=SystemClock(), faults=FaultPoints(None))
-    async with sink:
+    async with sink, GroupMember("search", settings, [sink]):
         yield metrics
+
+
+def search_sink(settings: Settings, region: Region) -> RegionSink[Any]:
+    """The search sink of a region, to be entered before the member of the group that reads for it."""
+    metrics = Metrics(CollectorRegistry())
+    return RegionSink(
+        "search", search_handle, SearchStore, settings, region, metrics=metrics, clock=SystemClock(), faults=FaultPoints(None)
+    )
 
 
 async def until(condition: Callable[[], Awaitable[object]]) -> None:

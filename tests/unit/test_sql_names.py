@@ -18,9 +18,9 @@ OPERATORS = Path("api/dashboard/admin/queries.sql")
 """In a role of its own."""
 TENANTS_FILES = [path for path in QUERY_FILES if path.parts[0] in ("api", "ingest") and path != OPERATORS]
 SOURCES = sorted({path.relative_to(ROOT) for layer in LAYERS for path in (ROOT / layer).rglob("*.py")} | set(FILES))
-NOBODYS = ("rejections_of_region", "source_standing", "sweep_claims", "lock_company", "lock_downloads", "hold_sink")
+NOBODYS = ("rejections_of_region", "source_standing", "sweep_claims", "lock_company", "lock_downloads", "hold_sink", "notify_dispatchers")
 """The operator's, of which a function says what they may see (ops/docs/tenancy.md); of partitions and age, which are no tenant's; and
-locks, which read nothing.
+locks and notices, which read nothing.
 """
 
 
