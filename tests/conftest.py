@@ -10,7 +10,7 @@ import pytest
 import structlog
 
 _SLOWEST = 10
-_WHOLE_STACKS = ("tests/e2e/", "tests/faults/")
+_TOGETHER = ("tests/e2e", "tests/faults")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,17 +19,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Assign each test to a group that pytest-xdist keeps in one process.
+    """Assign each test to a group that pytest-xdist runs in one process, the groups that need a whole stack first.
 
-    Whole stacks are one group: each folder's stack ends before the next one's starts, and no two compete for the cores.
-    Every other module is a group of its own, so that both processes have work to the end.
+    Those are few and mostly wait: within a folder one stack ends before the next one starts. Every other module is a group of
+    its own, so that all processes have work to the end.
     """
-    for item in items:
-        module = item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group("stacks" if module.startswith(_WHOLE_STACKS) else module))
     if config.option.reverse:
         items.reverse()
-    items.sort(key=lambda item: not item.nodeid.startswith(_WHOLE_STACKS))
+    groups = {item: _group(item.nodeid.partition("::")[0]) for item in items}
+    for item, group in groups.items():
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: groups[item] not in _TOGETHER)
+
+
+def _group(module: str) -> str:
+    return next((folder for folder in _TOGETHER if module.startswith(f"{folder}/")), module)
 
 
 class SlowestModules:
