@@ -30,7 +30,7 @@ test: $(BIN)/.installed ## Run the tests on an embedded stack of their own
 	@$(BIN)/hyrelog fetch
 	@# The commands of the tour and of the operator's page read answers with jq; without it, these two pages are not walked.
 	@command -v jq >/dev/null || [ "$$(id -u)" != 0 ] || { apt-get update -qq && apt-get install -qq -y jq; } || true
-	$(BIN)/python -m tests.suite -n 3 --dist loadgroup --no-loadscope-reorder $(PYTEST)
+	$(BIN)/python -m tests.suite -n 3 --no-loadscope-reorder $(PYTEST)
 
 test-slow: $(BIN)/.installed ## Run the tests that take minutes: outages, freezes, lost answers, each figure of the bench
 	@$(BIN)/hyrelog fetch

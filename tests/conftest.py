@@ -5,35 +5,46 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import structlog
+from xdist.scheduler import LoadScopeScheduling
 
 _SLOWEST = 10
-_TOGETHER = ("tests/e2e", "tests/faults")
+_STACK_LANES = ("tests/e2e", "tests/faults")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--reverse", action="store_true", help="run the tests in reverse order: none may need what another one left")
 
 
-@pytest.hookimpl(tryfirst=True)  # pytest-xdist reads the groups in the same hook
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Assign each test to a group that pytest-xdist runs in one process, the groups that need a whole stack first.
-
-    Those are few and mostly wait: within a folder one stack ends before the next one starts. Every other module is a group of
-    its own, so that all processes have work to the end.
-    """
+    """Put the tests that need a whole stack first."""
     if config.option.reverse:
         items.reverse()
-    groups = {item: _group(item.nodeid.partition("::")[0]) for item in items}
-    for item, group in groups.items():
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: groups[item] not in _TOGETHER)
+    items.sort(key=lambda item: _lane(item.nodeid) not in _STACK_LANES)
 
 
-def _group(module: str) -> str:
-    return next((folder for folder in _TOGETHER if module.startswith(f"{folder}/")), module)
+class Lanes(LoadScopeScheduling):
+    """Gives each process whole lanes: a folder of stacks, or any other module.
+
+    The folders mostly wait, and within one a stack ends before the next one starts. The modules are many, so that all processes
+    have work to the end. ``--dist loadgroup`` would be the plugin's own way: with pytest 9.2, pytest-xdist 3.8 writes a test's group
+    where pytest no longer reads it, and groups nothing.
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        return _lane(nodeid)
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Lanes:
+    return Lanes(config, log)
+
+
+def _lane(nodeid: str) -> str:
+    module = nodeid.partition("::")[0]
+    return next((folder for folder in _STACK_LANES if module.startswith(f"{folder}/")), module)
 
 
 class SlowestModules:
