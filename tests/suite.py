@@ -16,8 +16,8 @@ from collections.abc import Sequence
 
 import psutil
 
-BUDGET_CPU_SECONDS = 1_440
-"""Twelve minutes on two cores."""
+BUDGET_CPU_SECONDS = 2_800
+"""A third more than the suite cost on the machine it was last measured on (2,134 s), as machines differ. To be lowered with it."""
 _PR_SET_CHILD_SUBREAPER = 36
 
 

@@ -15,14 +15,22 @@ from ops.db import use_micros
 from ops.kafka import Topic, describe, producer
 from ops.local.envfile import read_env, write_demo_env
 from ops.local.environment import Role
+from ops.local.stack import SERVERS
 from ops.seed import SeedSettings, seed
 from schemas.topics import Region, events_topic, ingest_topic, rejected_topic
 from tests.support.chains import Chain, store
 from tests.support.managing import operator, told
-from tests.support.stack import LocalStack
+from tests.support.stack import LocalStack, running_stack
 
 REGION = Region.UK
 TOPICS = (ingest_topic(REGION), events_topic(REGION), rejected_topic(REGION))
+
+
+@pytest.fixture(scope="module")
+def servers() -> Iterator[LocalStack]:
+    """Start servers of these tests' own: they delete all that a region holds, and may only while nothing is connected to it."""
+    with running_stack(only=SERVERS) as running:
+        yield running
 
 
 @pytest.fixture(autouse=True)
