@@ -1,4 +1,4 @@
-"""What the runbooks name is there: alerts, metrics, pages, places in them. Their commands are run by tests/e2e/recovery/test_runbooks.py."""
+"""What the runbooks name is there: alerts, metrics, pages, places in them. tests/e2e/recovery/test_runbooks.py runs their commands."""
 
 from __future__ import annotations
 
