@@ -67,7 +67,15 @@ class SlowestModules:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    # Where a process of ours logs to: what commands print in the tests' own process is theirs alone.
-    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
+    # Where a process of ours logs to: what commands print in the tests' own process is theirs alone. And with plain tracebacks:
+    # to draw one with all its locals takes the event loop seconds.
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
     if not hasattr(config, "workerinput"):  # a worker of pytest-xdist reports to the process that started it
         config.pluginmanager.register(SlowestModules())
