@@ -6,7 +6,7 @@
 #   the idle partitions alone, and waits out its whole time there; the busy one is not asked for until it is over.
 # Matters: topics keyed by tenant always have idle partitions. A consumer that takes less than all at once (getone, max_records)
 #   runs at the pace of the wait: 0.5 s by default, 1.5 s as Faust sets it, for each turn.
-# HyreLog: streams/transport.py and ops/kafka.py set the wait themselves, and short, where one event must not wait.
+# HyreLog: ops/long_poll.py waits long only where the fetch covers every partition, and ends a wait when one is sought or resumed.
 
 . "$(dirname "$0")/lib.sh"
 python_packages aiokafka==0.14.0
